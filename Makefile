@@ -1,0 +1,50 @@
+# The single list of commands; CI and pre-commit call these and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format lint types clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Two workers for two cores, one thread each; temporary files stay in the checkout
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --basetemp .venv/tmp/pytest
+MODEL := camvid
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+demo: .venv/installed  ## Label the photographs in examples/ with the shipped model, into demo-output/
+	$(BIN)/fcn predict examples --model $(MODEL) --out demo-output --save mask,overlay
+
+test: .venv/tested  ## Every fast test and doctest, with coverage
+	$(PYTEST) -m "not slow and not gpu" --cov --cov-report term:skip-covered --cov-fail-under 95
+
+test-all: .venv/tested  ## Every test this machine can run
+	$(PYTEST)
+
+check: lint types test  ## What must be clean before a commit
+
+lint: .venv/tested  ## Formatting and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/tested  ## Types, strictly
+	$(BIN)/mypy
+
+format: .venv/tested  ## Format, and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Stamps: a second call reinstalls nothing unless what is to be installed has changed
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "Installing into .venv (the first time takes some minutes) ..."
+	$(PIP) --editable .
+	touch $@
+
+.venv/tested: .venv/installed
+	$(PIP) --editable '.[dev]'
+	mkdir -p .venv/tmp
+	touch $@
+
+clean:  ## Remove everything that was made here
+	rm -rf .venv demo-output dist runs .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis

@@ -1,0 +1,91 @@
+"""Fully Convolutional Networks for Semantic Segmentation: labels for every pixel, any size.
+
+The names below are loaded when they are first used: ``import fullyconv`` itself is instant and
+imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fullyconv.checkpoint import Header, load_model, read_header, save_model
+    from fullyconv.config import ModelConfig, Recipe, model_config, model_names
+    from fullyconv.errors import FullyConvError
+    from fullyconv.evaluation import evaluate
+    from fullyconv.labels import IGNORE_INDEX, LabelSpace
+    from fullyconv.losses import cross_entropy
+    from fullyconv.metrics import ConfusionMatrix, Metrics
+    from fullyconv.models.create import create_model
+    from fullyconv.models.fcn import FCN
+    from fullyconv.network_info import info
+    from fullyconv.optim import sgd
+    from fullyconv.prediction import Prediction, Predictor, predict
+    from fullyconv.preprocess import Preprocess
+    from fullyconv.recipes import recipe
+    from fullyconv.surgery import expand_score, load_caffemodel, transplant
+    from fullyconv.training import train
+
+_HOME = {
+    "checkpoint": ("Header", "load_model", "read_header", "save_model"),
+    "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
+    "errors": ("FullyConvError",),
+    "evaluation": ("evaluate",),
+    "labels": ("IGNORE_INDEX", "LabelSpace"),
+    "losses": ("cross_entropy",),
+    "metrics": ("ConfusionMatrix", "Metrics"),
+    "models.create": ("create_model",),
+    "models.fcn": ("FCN",),
+    "network_info": ("info",),
+    "optim": ("sgd",),
+    "prediction": ("Prediction", "Predictor", "predict"),
+    "preprocess": ("Preprocess",),
+    "recipes": ("recipe",),
+    "surgery": ("expand_score", "load_caffemodel", "transplant"),
+    "training": ("train",),
+}
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "FCN",
+    "IGNORE_INDEX",
+    "ConfusionMatrix",
+    "FullyConvError",
+    "Header",
+    "LabelSpace",
+    "Metrics",
+    "ModelConfig",
+    "Prediction",
+    "Predictor",
+    "Preprocess",
+    "Recipe",
+    "create_model",
+    "cross_entropy",
+    "evaluate",
+    "expand_score",
+    "info",
+    "load_caffemodel",
+    "load_model",
+    "model_config",
+    "model_names",
+    "predict",
+    "read_header",
+    "recipe",
+    "save_model",
+    "sgd",
+    "train",
+    "transplant",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'fullyconv' has no attribute {name!r}")
+    return getattr(import_module(f"fullyconv.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

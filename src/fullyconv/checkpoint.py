@@ -1,0 +1,208 @@
+"""One .safetensors file whose header says everything that is needed to use the weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fullyconv
+from fullyconv.config import ModelConfig
+from fullyconv.errors import FullyConvError
+from fullyconv.files import write_whole
+from fullyconv.labels import LabelSpace
+from fullyconv.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_KEY = "fullyconv"  # of the JSON text in the safetensors header
+_FORMAT = 1
+_MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a checkpoint says about itself.
+
+    Attributes:
+        model: The network's configuration.
+        labels: Its classes and their colours.
+        preprocess: From a photograph to its input.
+        info: Anything else worth knowing, in plain JSON values: data, licence, metrics, recipe,
+            iteration.
+        version: Version of fullyconv that wrote the file.
+    """
+
+    model: ModelConfig
+    labels: LabelSpace
+    preprocess: Preprocess
+    info: Mapping[str, Any] = field(default_factory=dict)
+    version: str = fullyconv.__version__
+
+    def to_json(self) -> str:
+        """The header as one JSON object."""
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "version": self.version,
+                "model": asdict(self.model),
+                "labels": self.labels.to_dict(),
+                "preprocess": self.preprocess.to_dict(),
+                "info": dict(self.info),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Header:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            FullyConvError: If the text is of a newer format, or not of this one.
+        """
+        try:
+            values = json.loads(text)
+            if values["format"] > _FORMAT:
+                raise FullyConvError(
+                    f"it was written by fullyconv {values['version']}, whose format "
+                    f"{values['format']} is newer than this version's {_FORMAT}; upgrade fullyconv"
+                )
+            return cls(
+                model=_model_config(values["model"]),
+                labels=LabelSpace.from_dict(values["labels"]),
+                preprocess=Preprocess.from_dict(values["preprocess"]),
+                info=values["info"],
+                version=values["version"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise FullyConvError(f"its header is not readable ({error!r})") from error
+
+
+def _model_config(values: dict[str, Any]) -> ModelConfig:
+    """A configuration from JSON, which knows no tuples."""
+    return ModelConfig(
+        **{
+            **values,
+            "skip_scale": tuple(values["skip_scale"]),
+            "heads": tuple((name, classes) for name, classes in values["heads"]),
+            "streams": tuple(values["streams"]),
+        }
+    )
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read what a checkpoint says about itself, without its weights and without torch.
+
+    Raises:
+        FullyConvError: If the file is missing, damaged, or not a checkpoint of fullyconv.
+    """
+    try:
+        size = Path(path).stat().st_size
+        with Path(path).open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+            if not 2 <= length <= min(size - 8, _MAX_HEADER):
+                raise FullyConvError(
+                    f"{path}: this is no checkpoint (.safetensors): its header would be "
+                    f"{length} bytes long, the file has {size}"
+                )
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+            text = metadata.get(_KEY)
+    except OSError as error:
+        raise FullyConvError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise FullyConvError(f"{path}: this is no checkpoint (.safetensors); {error}") from error
+    if not isinstance(text, str):
+        raise FullyConvError(
+            f"{path}: a .safetensors file, but not one of fullyconv's: its header does not say "
+            "which network it holds. fcn weights import turns weights into a checkpoint"
+        )
+    try:
+        return Header.from_json(text)
+    except FullyConvError as error:
+        raise FullyConvError(f"{path}: {error}") from error
+
+
+def load_model(path: str | os.PathLike[str]) -> nn.Module:
+    """Build the network a checkpoint describes and load its weights.
+
+    Returns:
+        The network, in evaluation mode, float32.
+
+    Raises:
+        FullyConvError: If the file is missing, damaged, or its weights do not fit its header.
+    """
+    import torch
+
+    from fullyconv.models.create import create_model
+
+    header = read_header(path)
+    state = read_tensors(path)
+    model = create_model(header.model)
+    expected = model.state_dict()
+    wrong = [
+        f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, expected "
+        f"{tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key not in state or state[key].shape != tensor.shape
+    ] + [f"{key} is not part of the network" for key in state if key not in expected]
+    if wrong:
+        raise FullyConvError(
+            f"{path}: {len(wrong)} weights do not fit the network in its header: "
+            + "; ".join(wrong[:3])
+        )
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    if any(not torch.isfinite(p).all() for p in model.parameters()):
+        raise FullyConvError(f"{path}: its weights hold NaN or infinite values")
+    return model.eval()
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """All tensors of a .safetensors file.
+
+    Raises:
+        FullyConvError: If the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FullyConvError(f"{path}: cannot be read as .safetensors ({error})") from error
+
+
+def save_model(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    header: Header,
+    half: bool = False,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        model: Network built from ``header.model``.
+        path: A .safetensors file.
+        header: What the file shall say about itself.
+        half: Store weights in float16: half the size, and for trained networks the same labels
+            but for about one pixel in a thousand.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    import torch
+    from safetensors.torch import save
+
+    state = {
+        key: tensor.detach()
+        .to("cpu", torch.float16 if half and tensor.is_floating_point() else tensor.dtype)
+        .contiguous()
+        for key, tensor in model.state_dict().items()
+    }
+    content = save(state, metadata={_KEY: header.to_json()})
+    write_whole(path, lambda file: file.write(content))

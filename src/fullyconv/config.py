@@ -1,0 +1,218 @@
+"""What a network, its data and its training are made of: frozen dataclasses, no torch.
+
+The string under each field is its help text on the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from fullyconv.errors import UsageError, did_you_mean
+
+Geometry = Literal["reference", "same"]
+PredictionStride = Literal[32, 16, 8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """One network. Two of equal configuration have interchangeable weights."""
+
+    backbone: str = "efficientnet_lite0"
+    """Classifier that was made fully convolutional; see `fcn info`."""
+    stride: PredictionStride = 8
+    """Prediction stride: 32 has no skip, 16 adds pool4's, 8 also pool3's (FCN-32s, 16s, 8s)."""
+    num_classes: int = 21
+    """Classes, background included."""
+    in_channels: int = 3
+    """Input channels; more than 3 start as the mean of the colour filters."""
+    geometry: Geometry = "same"
+    """reference: the image is padded by 100, as the authors released; same: half the work."""
+    upsample: Literal["fixed", "learned"] = "fixed"
+    """Upsampling between skips: bilinear, or learned from it. The last one is always bilinear."""
+    skip_scale: tuple[float, float] = (1.0, 1.0)
+    """Fixed factors on pool4 and pool3 before their scores (the at-once net: 0.01, 0.0001)."""
+    width: float = 1.0
+    """Factor on every hidden layer's channels; below 1 for small copies."""
+    heads: tuple[tuple[str, int], ...] = ()
+    """Named outputs with their class counts (SIFT Flow); empty for the usual single one."""
+    streams: tuple[str, ...] = ()
+    """Late fusion: one network per named group of three input channels, their scores averaged."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_classes", "in_channels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.width <= 16:
+            raise UsageError(f"width is {self.width}; it must be above 0 and at most 16")
+        if self.streams and self.in_channels != 3 * len(self.streams):
+            raise UsageError(
+                f"late fusion of {len(self.streams)} streams needs {3 * len(self.streams)} input "
+                f"channels, not {self.in_channels}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What a network is trained on, and how the pictures are varied."""
+
+    root: Path | None = None
+    """Folder of the data set: train/ and val/, each with images/ and labels/."""
+    labels: str = "camvid"
+    """Name of the label space: what the ids in the label files mean."""
+    train: str = "train"
+    """Sub-folder of the pictures to train on."""
+    val: str = "val"
+    """Sub-folder of the pictures to score; empty for none."""
+    crop: tuple[int, int] | None = None
+    """Height and width cut out of each picture at random."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of random enlargement."""
+    mirror: bool = False
+    """Mirror half of the pictures."""
+    color: float = 0.0
+    """Largest relative change of brightness, contrast and saturation."""
+    workers: int = 1
+    """Processes that read pictures ahead of the network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How a network is trained."""
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """sgd is Caffe's, with the authors' multipliers."""
+    lr: float = 1e-3
+    """Learning rate of the weights, at its highest."""
+    momentum: float = 0.9
+    """Momentum of sgd."""
+    weight_decay: float = 0.01
+    """Decay of the kernels; biases and batch norm do not decay."""
+    batch_size: int = 8
+    """Pictures in one forward and backward pass, over all processes."""
+    iter_size: int = 1
+    """Passes whose gradients are added up before a step (Caffe's name)."""
+    max_iters: int = 1000
+    """Steps of the optimiser."""
+    schedule: Literal["fixed", "cosine"] = "cosine"
+    """Learning rate: constant, or warm-up and then a cosine down to 0."""
+    warmup: float = 0.05
+    """Share of the steps over which the cosine schedule warms up."""
+    reduction: Literal["sum", "mean"] = "mean"
+    """Loss summed over pixels (the authors' heavy regime) or averaged."""
+    class_weights: Literal["none", "median_frequency", "enet"] = "none"
+    """Factors on each class's loss, from the pixel counts of the training labels."""
+    average: float = 0.0
+    """Decay of the moving average of the weights that is scored and saved; 0 for none."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward and backward passes; weights and loss stay float32."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "iter_size", "max_iters"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.lr > 0:
+            raise UsageError(f"the learning rate is {self.lr}; it must be above 0")
+        if self.reduction == "sum" and self.lr > 1e-7:
+            raise UsageError(
+                f"a summed loss with learning rate {self.lr} diverges: a picture has some 200,000 "
+                "pixels. Use a rate of 1e-10 (the authors') or --optim.reduction mean"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training run: network, data and optimisation. Everything a run's result depends on."""
+
+    model: ModelConfig
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    seed: int = 1337
+    """Source of every random choice (the authors' seed)."""
+    eval_interval: int = 250
+    """Steps between two scorings of the validation pictures."""
+    save_interval: int = 100
+    """Steps between two checkpoints to resume from."""
+    log_interval: int = 10
+    """Steps between two lines of the log."""
+    from_scratch: bool = False
+    """Start from random weights; without it, a backbone without ImageNet weights is refused."""
+    backbone_weights: str = "auto"
+    """ImageNet weights: auto, or a file (.safetensors, .pth, .caffemodel)."""
+
+
+def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:
+    return ModelConfig(
+        backbone="vgg16", geometry="reference", num_classes=num_classes, stride=stride, **more
+    )
+
+
+_SIFTFLOW_HEADS = (("semantic", 33), ("geometric", 3))  # siftflow-fcn*/net.py
+
+# The networks of the authors' release by folder name (fcn.berkeleyvision.org, */net.py).
+RELEASED_MODELS: dict[str, ModelConfig] = {
+    "voc-fcn32s": _vgg16(21, 32),
+    "voc-fcn16s": _vgg16(21, 16),
+    "voc-fcn8s": _vgg16(21, 8),
+    "voc-fcn8s-atonce": _vgg16(21, 8, skip_scale=(0.01, 0.0001)),
+    "voc-fcn-alexnet": ModelConfig(
+        backbone="alexnet", geometry="reference", num_classes=21, stride=32
+    ),
+    "nyud-fcn32s-color": _vgg16(40, 32),
+    "nyud-fcn32s-hha": _vgg16(40, 32),
+    "nyud-fcn32s-color-d": _vgg16(40, 32, in_channels=4),
+    "nyud-fcn32s-color-hha": _vgg16(40, 32, in_channels=6, streams=("color", "hha")),
+    "pascalcontext-fcn32s": _vgg16(60, 32),
+    "pascalcontext-fcn16s": _vgg16(60, 16),
+    "pascalcontext-fcn8s": _vgg16(60, 8),
+    "siftflow-fcn32s": _vgg16(33, 32, heads=_SIFTFLOW_HEADS),
+    "siftflow-fcn16s": _vgg16(33, 16, heads=_SIFTFLOW_HEADS),
+    "siftflow-fcn8s": _vgg16(33, 8, heads=_SIFTFLOW_HEADS),
+}
+
+# What models/backbones builds; named here so that the command can list them without torch.
+BACKBONES = (
+    "alexnet",
+    "alexnet_torchvision",
+    "vgg16",
+    "vgg16_torchvision",
+    "googlenet",
+    "googlenet_torchvision",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+)
+
+
+def model_names() -> list[str]:
+    """Every name that :func:`model_config` knows: the 15 released nets, then the combinations."""
+    return [*RELEASED_MODELS, *(f"fcn{s}s_{b}" for b in BACKBONES for s in (32, 16, 8))]
+
+
+def model_config(name: str, **overrides: Any) -> ModelConfig:
+    """Configuration of a network by name, with any field overridden.
+
+    Args:
+        name: A folder name of the authors' release (``voc-fcn8s``) or
+            ``fcn{32,16,8}s_{backbone}`` (``fcn8s_vgg16``).
+        overrides: Fields of :class:`ModelConfig`.
+
+    Raises:
+        UsageError: If the name or a field does not exist.
+
+    Example:
+        >>> model_config("fcn16s_vgg16", num_classes=11).stride
+        16
+    """
+    known = [field.name for field in fields(ModelConfig)]
+    for field in overrides:
+        if field not in known:
+            raise UsageError(f"a network has no setting {field!r}. {did_you_mean(field, known)}")
+    if name in RELEASED_MODELS:
+        return replace(RELEASED_MODELS[name], **overrides)
+    match = re.fullmatch(r"fcn(32|16|8)s_(\w+)", name)
+    if match is None or match[2] not in BACKBONES:
+        raise UsageError(f"there is no network {name!r}. {did_you_mean(name, model_names())}")
+    return replace(ModelConfig(), **{"stride": int(match[1]), "backbone": match[2], **overrides})

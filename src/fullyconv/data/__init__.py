@@ -1,0 +1,1 @@
+"""Data sets of pictures and label files, their augmentation, and how training draws from them."""

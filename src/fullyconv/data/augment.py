@@ -1,0 +1,93 @@
+"""Random scale, crop, mirror and colour; labels only ever take values they already had, or void."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from fullyconv.labels import IGNORE_INDEX
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How training pictures are varied; the defaults change nothing."""
+
+    crop: tuple[int, int] | None = None
+    """Height and width cut out at random; smaller pictures are filled up with void."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of random enlargement, drawn evenly in its logarithm."""
+    mirror: bool = False
+    """Mirror left and right, every other time."""
+    color: float = 0.0
+    """Largest relative change of brightness, contrast and saturation."""
+
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        target: NDArray[np.uint8],
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Vary a picture and its labels together.
+
+        Args:
+            image: (H, W, 3) uint8.
+            target: (H, W) uint8.
+            rng: Source of every random choice.
+
+        Returns:
+            The varied image and target, of the crop's size if there is one.
+        """
+        picture, labels = Image.fromarray(image), Image.fromarray(target)
+        factor = float(np.exp(rng.uniform(*np.log(self.scale))))
+        size = self._scaled(picture.size, factor)
+        fill = tuple(int(v) for v in image.mean((0, 1)))
+        if self.crop is None:
+            picture = picture.resize(size, Image.Resampling.BILINEAR)
+            labels = labels.resize(size, Image.Resampling.NEAREST)
+        else:
+            window = self._window(size, rng)
+            picture = _cut(picture, size, window, Image.Resampling.BILINEAR, fill)
+            labels = _cut(labels, size, window, Image.Resampling.NEAREST, IGNORE_INDEX)
+        if self.mirror and rng.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            labels = labels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.color > 0:
+            for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+                picture = change(picture).enhance(1 + rng.uniform(-self.color, self.color))
+        return np.asarray(picture), np.asarray(labels)
+
+    @staticmethod
+    def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+        width, height = size
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+    def _window(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of a random crop; it may hang over a smaller picture."""
+        assert self.crop is not None
+        height, width = self.crop
+        left = int(rng.integers(min(0, size[0] - width), max(0, size[0] - width) + 1))
+        top = int(rng.integers(min(0, size[1] - height), max(0, size[1] - height) + 1))
+        return left, top, left + width, top + height
+
+
+def _cut(
+    image: Image.Image,
+    size: tuple[int, int],
+    window: tuple[int, int, int, int],
+    resampling: Image.Resampling,
+    fill: int | tuple[int, ...],
+) -> Image.Image:
+    """Resize to ``size`` and cut out ``window``, without resizing what is cut away."""
+    left, top, right, bottom = window
+    inside = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
+    fx, fy = image.width / size[0], image.height / size[1]
+    box = (inside[0] * fx, inside[1] * fy, inside[2] * fx, inside[3] * fy)
+    part = image.resize((inside[2] - inside[0], inside[3] - inside[1]), resampling, box=box)
+    if part.size == (right - left, bottom - top):
+        return part
+    canvas = Image.new(image.mode, (right - left, bottom - top), fill)
+    canvas.paste(part, (inside[0] - left, inside[1] - top))
+    return canvas

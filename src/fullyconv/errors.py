@@ -1,0 +1,30 @@
+"""The one kind of error users are meant to read."""
+
+from __future__ import annotations
+
+
+class FullyConvError(Exception):
+    """Something given from outside is wrong; the message says what, and what to do.
+
+    Raised at the border only (files, configuration, the command line). The command prints the
+    message without a traceback (``--debug`` shows it) and exits with status 1.
+    """
+
+
+class UsageError(FullyConvError):
+    """A name or option that does not exist; the command exits with status 2."""
+
+
+def did_you_mean(given: str, known: list[str]) -> str:
+    """Sentence that names the nearest of ``known`` names, or all of them if none is near.
+
+    Example:
+        >>> did_you_mean("voc-fcn8", ["voc-fcn8s", "voc-fcn16s", "nyud-fcn32s-hha"])
+        'Did you mean voc-fcn8s, voc-fcn16s?'
+        >>> did_you_mean("x", ["b", "a"])
+        'Known: a, b.'
+    """
+    import difflib
+
+    near = difflib.get_close_matches(given, known, n=3)
+    return f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."

@@ -1,0 +1,44 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from fullyconv.errors import FullyConvError
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+    """Write to a temporary name beside ``path``, then rename: it is complete, or not there.
+
+    Whatever goes wrong (a full disk, an error in ``write``, Ctrl-C), an older file of that name is
+    kept as it was.
+
+    Args:
+        path: The file to make or replace; its folder is made if need be.
+        write: Called with the temporary file, open for writing bytes.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    path = Path(path)
+    part = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name without content
+        part.replace(path)
+    except OSError as error:
+        raise FullyConvError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder, its "
+            "permissions and the free space"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()

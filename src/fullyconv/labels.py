@@ -1,0 +1,214 @@
+"""Which classes there are, how they are drawn, and how the ids in a label file become them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullyconv.errors import FullyConvError
+
+IGNORE_INDEX = 255
+"""Void: the label that no loss and no metric counts, in every target array."""
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSpace:
+    """The classes of a data set or a model.
+
+    Attributes:
+        categories: Class names in the order of their ids, background included where there is one.
+        palette: One (R, G, B) colour, 0-255, per class.
+        raw_ids: The id that label files use for each class; empty if it is the class's own id.
+        void: Ids in label files that mean "do not count"; read as :data:`IGNORE_INDEX`.
+    """
+
+    categories: tuple[str, ...]
+    palette: tuple[Color, ...] = ()
+    raw_ids: tuple[int, ...] = ()
+    void: tuple[int, ...] = (IGNORE_INDEX,)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.categories) <= IGNORE_INDEX:
+            raise FullyConvError(f"{len(self.categories)} categories given; 1 to 255 are possible")
+        if not self.palette:
+            object.__setattr__(self, "palette", voc_palette(len(self.categories)))
+        if not self.raw_ids:
+            object.__setattr__(self, "raw_ids", tuple(range(len(self.categories))))
+        for field in ("palette", "raw_ids"):
+            if len(getattr(self, field)) != len(self.categories):
+                raise FullyConvError(
+                    f"{len(getattr(self, field))} entries in {field} for "
+                    f"{len(self.categories)} categories; there must be one for each"
+                )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.categories)
+
+    def encode(self, raw: NDArray[np.integer[Any]], source: object = "labels") -> NDArray[np.uint8]:
+        """Turn the ids of a label file into class ids.
+
+        Args:
+            raw: (H, W) integer array as read.
+            source: Named in the error; usually the file's path.
+
+        Returns:
+            (H, W) uint8: 0 to ``num_classes - 1``, or :data:`IGNORE_INDEX` for void.
+
+        Raises:
+            FullyConvError: If an id is neither a class nor void; says which, and how often.
+        """
+        table: NDArray[np.int16] = np.full(256, -1, np.int16)
+        table[list(self.void)] = IGNORE_INDEX
+        table[list(self.raw_ids)] = np.arange(self.num_classes)
+        encoded: NDArray[np.int16]
+        if raw.dtype == np.uint8:
+            encoded = table[raw]
+        else:
+            known = (raw >= 0) & (raw < len(table))
+            encoded = np.where(known, table[np.where(known, raw, 0)], np.int16(-1))
+        if encoded.min(initial=0) < 0:
+            values, counts = np.unique(raw[encoded < 0], return_counts=True)
+            found = ", ".join(
+                f"{v} ({n} px)" for v, n in list(zip(values, counts, strict=True))[:8]
+            )
+            raise FullyConvError(
+                f"{source}: label {found} is neither one of the {self.num_classes} class ids "
+                f"({min(self.raw_ids)} to {max(self.raw_ids)}) nor void "
+                f"({', '.join(map(str, self.void))}); correct the file, the number of classes or "
+                "the void ids"
+            )
+        return encoded.astype(np.uint8)
+
+    def colorize(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Colours (H, W, 3) uint8 of class ids (H, W); void and unknown ids are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: self.num_classes] = self.palette
+        colors: NDArray[np.uint8] = table[labels]
+        return colors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for a checkpoint's header."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LabelSpace:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            FullyConvError: If a key is missing or a value is not of its kind.
+        """
+        try:
+            return cls(
+                categories=tuple(str(name) for name in values["categories"]),
+                palette=tuple(_color(c) for c in values["palette"]),
+                raw_ids=tuple(int(i) for i in values["raw_ids"]),
+                void=tuple(int(i) for i in values["void"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FullyConvError(f"the label space is not readable: {error!r}") from error
+
+
+def _color(values: Any) -> Color:
+    r, g, b = (int(v) for v in values)
+    if not all(0 <= v <= 255 for v in (r, g, b)):
+        raise ValueError(f"colour {values!r} is outside 0-255")
+    return r, g, b
+
+
+def voc_palette(num_classes: int) -> tuple[Color, ...]:
+    """PASCAL VOC's colours: the bits of the class id spread over red, green and blue.
+
+    Example:
+        >>> voc_palette(3)
+        ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    """
+
+    def channel(index: int, offset: int) -> int:
+        return sum(((index >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
+
+    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(num_classes))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+VOC = LabelSpace(
+    categories=_names(
+        "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, "
+        "diningtable, dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
+    )
+)
+
+# Class list of nyud's 40 classes (fcn.berkeleyvision.org, data/nyud/classes.txt; spelling kept).
+# Files hold 1 to 40, void 0 (nyud_layers.py).
+NYUDV2 = LabelSpace(
+    categories=_names(
+        "wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, "
+        "blinds, desk, shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, "
+        "books, refridgerator, television, paper, towel, shower curtain, box, whiteboard, person, "
+        "night stand, toilet, sink, lamp, bathtub, bag, otherstructure, otherfurniture, otherprop"
+    ),
+    raw_ids=tuple(range(1, 41)),
+    void=(0,),
+)
+
+PASCAL_CONTEXT = LabelSpace(
+    categories=_names(
+        "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, "
+        "diningtable, dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor, "
+        "bag, bed, bench, book, building, cabinet, ceiling, clothes, computer, cup, door, fence, "
+        "floor, flower, food, grass, ground, keyboard, light, mountain, mouse, curtain, platform, "
+        "sign, plate, road, rock, shelves, sidewalk, sky, snow, bedcloth, track, tree, truck, "
+        "wall, water, window, wood"
+    )
+)
+
+# Semantic classes; files hold 1 to 33, void 0 (fcn.berkeleyvision.org, siftflow_layers.py).
+SIFTFLOW = LabelSpace(
+    categories=_names(
+        "awning, balcony, bird, boat, bridge, building, bus, car, cow, crosswalk, desert, door, "
+        "fence, field, grass, moon, mountain, person, plant, pole, river, road, rock, sand, sea, "
+        "sidewalk, sign, sky, staircase, streetlight, sun, tree, window"
+    ),
+    raw_ids=tuple(range(1, 34)),
+    void=(0,),
+)
+
+# SegNet's CamVid: 11 classes and their colours, 11 = void.
+CAMVID = LabelSpace(
+    categories=_names(
+        "sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist"
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    void=(11, IGNORE_INDEX),
+)
+
+LABEL_SPACES = {
+    "voc": VOC,
+    "nyud": NYUDV2,
+    "pascalcontext": PASCAL_CONTEXT,
+    "siftflow": SIFTFLOW,
+    "camvid": CAMVID,
+}
+"""Label spaces by the first part of a released net's name, and of our own."""

@@ -1,0 +1,63 @@
+"""The per-pixel loss (paper, section 3.3 and 4.3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullyconv.labels import IGNORE_INDEX
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    reduction: Literal["sum", "mean"] = "mean",
+    ignore_index: int = IGNORE_INDEX,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Multinomial logistic loss over the pixels that are not void.
+
+    ``"sum"`` is the authors' heavy regime (``normalize: false``): the gradient grows with the
+    number of pixels, hence learning rates of 1e-10. ``"mean"`` divides by the number of pixels
+    counted, at least 1, so that a target of nothing but void gives 0 and no NaN.
+
+    Args:
+        logits: (N, C, H, W); taken to float32.
+        target: (N, H, W) int64 of class ids or ``ignore_index``.
+        reduction: Sum or mean over the counted pixels.
+        ignore_index: Target value that is not counted.
+        weight: (C,) factors on each class's loss; the mean is then weighted.
+
+    Returns:
+        A scalar, float32.
+
+    Raises:
+        ValueError: If the shapes do not fit, or there is one class only.
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 1, 3)
+        >>> target = torch.tensor([[[0, 1, 255]]])
+        >>> round(cross_entropy(logits, target).item(), 4)  # ln 2
+        0.6931
+    """
+    if logits.ndim != 4 or target.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f"logits are (N, C, H, W) and target (N, H, W); got {tuple(logits.shape)} and "
+            f"{tuple(target.shape)}"
+        )
+    if logits.shape[1] < 2:
+        raise ValueError(
+            "cross-entropy needs at least 2 classes; model a single object as background + object"
+        )
+    total = F.cross_entropy(
+        logits.float(), target, weight, ignore_index=ignore_index, reduction="sum"
+    )
+    if reduction == "sum":
+        return total
+    counted = target != ignore_index
+    if weight is None:
+        return total / counted.sum().clamp(min=1)
+    return total / weight[target[counted]].sum().clamp(min=torch.finfo(torch.float32).tiny)

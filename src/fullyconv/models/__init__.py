@@ -1,0 +1,1 @@
+"""Networks: layer geometry, the layers FCN adds, backbones, and the one FCN class."""

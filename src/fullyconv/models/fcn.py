@@ -1,0 +1,144 @@
+"""FCN-32s, FCN-16s and FCN-8s over any backbone (paper, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fullyconv.config import PredictionStride
+from fullyconv.models.backbones.backbone import Backbone
+from fullyconv.models.geometry import CoordMap
+from fullyconv.models.layers import BilinearUpsample, LearnedUpsample, trace
+
+
+class Head(nn.Module):
+    """Features at strides 8, 16, 32 to the scores of every pixel (paper, section 4.2, figure 3).
+
+    A 1x1 convolution scores each tap. From coarse to fine, the scores are upsampled onto the grid
+    of the next finer ones and added to them; the last upsampling lands on the image. Kernels and
+    offsets are derived from the coordinate maps, once, when the head is built.
+
+    In "same" geometry the scores' outermost cells are repeated before each upsampling, so that the
+    result covers the image; in reference geometry the padded backbone sees to that.
+
+    Args:
+        backbone: Says the taps' channels, coordinate maps and geometry. It is not kept.
+        num_classes: Number of classes, background included.
+        stride: Prediction stride.
+        upsample: ``"fixed"`` bilinear, or ``"learned"`` but for the last.
+        skip_scale: Fixed factors on the stride-16 and stride-8 features before they are scored.
+
+    Attributes:
+        offset: For each landing, Caffe's crop offset: which upsampled cell lies on cell 0 of the
+            finer grid. Negative: the finer grid starts first and is cropped instead.
+        map: Where the logits lie: on the image's own pixels, with the receptive field.
+
+    Shape:
+        features ``{s: (N, channels[s], h, w)}`` and images (N, C, H, W) to (N, num_classes, H, W).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        stride: PredictionStride = 8,
+        upsample: Literal["fixed", "learned"] = "fixed",
+        skip_scale: Sequence[float] = (1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.skips = tuple(s for s in (16, 8) if s >= stride)
+        self.skip_scale = dict(zip((16, 8), skip_scale, strict=True))
+        self.edge = 1 if backbone.geometry == "same" else 0
+        self.score = nn.ModuleDict()
+        for s in (32, *self.skips):
+            self.score[str(s)] = score = nn.Conv2d(backbone.channels[s], num_classes, 1)
+            nn.init.zeros_(score.weight)  # paper, section 4.3: zero-initialised class scores
+            assert score.bias is not None
+            nn.init.zeros_(score.bias)
+        self.upsample = nn.ModuleDict()
+        self.offset: dict[str, int] = {}
+        at = trace(self.score["32"], backbone.maps[32])
+        for s in self.skips:
+            at = self._add_upsample(str(s), at, backbone.maps[s], learned=upsample == "learned")
+        self.map = self._add_upsample("1", at, CoordMap(), learned=False)
+
+    def _add_upsample(self, name: str, at: CoordMap, onto: CoordMap, learned: bool) -> CoordMap:
+        """Add the bilinear kernel, even or odd, that puts the cells exactly on ``onto``'s grid."""
+        factor = int(at.stride / onto.stride)
+        at = at.pad(self.edge)
+        for kernel_size in (2 * factor, 2 * factor - 1):
+            upsampled = at.upsample(kernel_size, factor)
+            offset = upsampled.offset_of(onto)
+            if offset.denominator == 1:
+                layer = LearnedUpsample if learned else BilinearUpsample
+                self.upsample[name] = layer(self.num_classes, kernel_size, factor)
+                self.offset[name] = int(offset)
+                # the map that starts later sets the grid: the other one is cropped to it
+                return replace(upsampled, start=max(upsampled.start, onto.start))
+        raise ValueError(
+            f"no bilinear kernel of factor {factor} lands cells at {at.start} + {at.stride} i "
+            f"on cells at {onto.start} + {onto.stride} i"
+        )
+
+    def forward(self, features: dict[int, Tensor], images: Tensor) -> Tensor:
+        """Return the logits; shapes as in the class docstring."""
+        scores: Tensor = self.score["32"](features[32])
+        for s in self.skips:
+            scale = self.skip_scale[s]
+            skip = self.score[str(s)](features[s] if scale == 1 else features[s] * scale)
+            scores, skip = self._land(str(s), scores, skip)
+            scores = scores + skip
+        return self._land("1", scores, images)[0]
+
+    def _land(self, name: str, scores: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
+        """Upsample ``scores``, then crop whichever of the two maps starts first to the other."""
+        if self.edge:
+            scores = F.pad(scores, [self.edge] * 4, mode="replicate")
+        upsampled = self.upsample[name](scores)
+        offset = self.offset[name]
+        if offset >= 0:
+            return _crop(upsampled, offset, finer), finer
+        return upsampled, _crop(finer, -offset, upsampled)
+
+
+def _crop(x: Tensor, offset: int, to: Tensor) -> Tensor:
+    """Caffe's Crop layer: the part of ``x`` from ``offset`` on, in ``to``'s height and width."""
+    height, width = to.shape[-2:]
+    return x[..., offset : offset + height, offset : offset + width]
+
+
+class FCN(nn.Module):
+    """A fully convolutional network: images of any size to a score for each class and pixel.
+
+    Args:
+        backbone: Feature extractor; its geometry becomes the network's.
+        num_classes: Number of classes, background included.
+        stride: Prediction stride: 32 uses no skip, 16 adds one, 8 adds two.
+        upsample: ``"fixed"`` bilinear, or ``"learned"`` but for the last.
+        skip_scale: Fixed factors on the stride-16 and stride-8 features.
+
+    Shape:
+        images (N, C, H, W) to logits (N, num_classes, H, W), for any H and W from 1 up.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        stride: PredictionStride = 8,
+        upsample: Literal["fixed", "learned"] = "fixed",
+        skip_scale: Sequence[float] = (1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = Head(backbone, num_classes, stride, upsample, skip_scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of ``images``; shapes as in the class docstring."""
+        logits: Tensor = self.head(self.backbone(images), images)
+        return logits

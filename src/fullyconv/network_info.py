@@ -1,0 +1,141 @@
+"""What a network is: the paper's Table 1 row, its alignment, its cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fullyconv.config import model_config
+from fullyconv.models.create import create_model
+from fullyconv.models.fcn import FCN, Head
+from fullyconv.models.fusion import LateFusion, MultiHead
+from fullyconv.models.layers import channels_last, kernel_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInfo:
+    """Facts about a network, all derived from it or measured.
+
+    Attributes:
+        name: Its name.
+        convolutions: Convolutional layers on the longest path, class scores included.
+        parameters: Number of learned parameters.
+        receptive_field: Pixels, along a side, that one score before upsampling sees.
+        classifier_receptive_field: The same for the classifier with its average pooling, which
+            the fully convolutional network leaves out (equal where there is none).
+        max_stride: Pixels between neighbouring cells of the coarsest features.
+        offsets: Caffe's crop offset at each landing; the finer map is cropped where negative.
+        kernels: Side of each upsampling kernel.
+        size: Height and width of the picture that the next two are for.
+        gflop: Operations of one forward pass, 2 per multiply-add, in units of 1e9.
+        seconds: Time of one forward pass on this machine, None if not measured.
+        threads: Threads it used.
+    """
+
+    name: str
+    convolutions: int
+    parameters: int
+    receptive_field: int
+    classifier_receptive_field: int
+    max_stride: int
+    offsets: dict[str, int]
+    kernels: dict[str, int]
+    size: tuple[int, int]
+    gflop: float
+    seconds: float | None
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        height, width = self.size
+        field = f"{self.receptive_field} px"
+        if self.classifier_receptive_field != self.receptive_field:
+            field += f" ({self.classifier_receptive_field} with the classifier's average pooling)"
+        landings = ", ".join(
+            f"{_LANDINGS[grid]}: kernel {self.kernels[grid]}, offset {abs(offset)}"
+            + (" of the skip" if offset < 0 else "")
+            for grid, offset in self.offsets.items()
+        )
+        rows = {
+            "convolutional layers": str(self.convolutions),
+            "parameters": f"{self.parameters / 1e6:.1f} M ({self.parameters:,})",
+            "receptive field": field,
+            "max stride": str(self.max_stride),
+            "upsampling": landings,
+            f"operations at {height} x {width}": f"{self.gflop:.1f} GFLOP",
+        }
+        if self.seconds is not None:
+            rows["forward pass"] = (
+                f"{self.seconds:.3f} s, {self.gflop / self.seconds:.0f} GFLOP/s, "
+                f"{self.threads} threads, PyTorch float32"
+            )
+        return self.name + "\n" + "\n".join(f"  {key:<26} {text}" for key, text in rows.items())
+
+
+_LANDINGS = {"16": "to stride 16", "8": "to stride 8", "1": "to the image"}
+
+
+def info(name: str, size: tuple[int, int] = (500, 500), measure: bool = True) -> NetworkInfo:
+    """Describe a network by name.
+
+    Args:
+        name: See :func:`~fullyconv.config.model_config`.
+        size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
+        measure: Time a forward pass; builds the network in memory.
+
+    Raises:
+        UsageError: If there is no network of that name.
+    """
+    config = model_config(name)
+    with torch.device("meta"):
+        model = create_model(config).eval()
+    fcn = _one_stream(model)
+    backbone = fcn.backbone
+    head = next(m for m in model.modules() if isinstance(m, Head))
+    seen = backbone.maps[32].receptive_field
+    stride = int(backbone.maps[32].stride)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, config.in_channels, *size, device="meta"))
+    seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
+    return NetworkInfo(
+        name=name,
+        convolutions=backbone.maps[32].convolutions + 1,
+        parameters=sum(p.numel() for p in model.parameters()),
+        receptive_field=seen,
+        classifier_receptive_field=seen + stride * (backbone.classifier_pool - 1),
+        max_stride=stride,
+        offsets=dict(head.offset),
+        kernels={grid: kernel_size(up) for grid, up in head.upsample.items()},
+        size=size,
+        gflop=counter.get_total_flops() / 1e9,
+        seconds=seconds,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _one_stream(model: nn.Module) -> FCN | MultiHead:
+    if isinstance(model, LateFusion):
+        model = next(iter(model.streams.values()))
+    assert isinstance(model, FCN | MultiHead)
+    return model
+
+
+@torch.inference_mode()
+def _time(model: nn.Module, shape: tuple[int, ...]) -> float:
+    """Seconds of the faster of two forward passes, after one to warm up."""
+    model = channels_last(model.eval())
+    images = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        model(images)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

@@ -1,0 +1,331 @@
+"""From photographs to labels: one predictor for the command, Python and the server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fullyconv.checkpoint import Header, read_header
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.files import write_whole
+from fullyconv.images import IMAGE_SUFFIXES, read_photo, to_rgb
+from fullyconv.labels import Color, LabelSpace
+from fullyconv.visualize import beside, legend, overlay
+
+SHIPPED_MODELS = ("camvid",)
+"""Models inside the package, by name."""
+
+Output = Literal["mask", "color", "overlay", "probs"]
+OUTPUTS: tuple[Output, ...] = ("mask", "color", "overlay", "probs")
+SUMMARY = "predictions.json"
+
+
+class Runtime(Protocol):
+    """What every engine does."""
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (N, classes, H, W) of images (N, C, H, W), both float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The labels of one photograph.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB: the photograph as it was labelled.
+        logits: (classes, H, W) float32.
+        space: Classes and colours.
+        name: File name without its suffix; empty for arrays.
+    """
+
+    image: NDArray[np.uint8] = field(repr=False)
+    logits: NDArray[np.float32] = field(repr=False)
+    space: LabelSpace = field(repr=False)
+    name: str = ""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) uint8: the most probable class of each pixel."""
+        labels: NDArray[np.uint8] = self.logits.argmax(0).astype(np.uint8)
+        return labels
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Class names in the order of their ids."""
+        return self.space.categories
+
+    @property
+    def palette(self) -> tuple[Color, ...]:
+        """One (R, G, B) colour per class."""
+        return self.space.palette
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """(classes, H, W) float32 that sum to 1 over the classes."""
+        shifted = np.exp(self.logits - self.logits.max(0))
+        return np.asarray(shifted / shifted.sum(0), np.float32)
+
+    def shares(self) -> dict[str, float]:
+        """Share of the picture, 0 to 1, of each class that occurs, largest first."""
+        shares = self._shares()
+        order = np.argsort(-shares, kind="stable")
+        return {self.categories[i]: float(shares[i]) for i in order if shares[i] > 0}
+
+    def _shares(self) -> NDArray[np.float64]:
+        counts = np.bincount(self.labels.ravel(), minlength=self.space.num_classes)
+        return np.asarray(counts / max(1, counts.sum()), np.float64)
+
+    def overlay(self, alpha: float = 0.5) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8: the classes' colours over the photograph."""
+        return overlay(self.image, self.labels, self.space, alpha)
+
+    def save(
+        self, folder: str | os.PathLike[str], what: str | Sequence[str] = "mask,overlay"
+    ) -> list[Path]:
+        """Write files into a folder.
+
+        Args:
+            folder: Made if need be.
+            what: Any of mask (palette PNG of class ids), color (RGB PNG), overlay (JPEG with a
+                legend) and probs (.npy, (classes, H, W) float16), comma-separated.
+
+        Returns:
+            The files written: ``NAME-mask.png`` and so on.
+
+        Raises:
+            FullyConvError: If a kind does not exist or a file cannot be written.
+        """
+        written = []
+        for kind in parse_outputs(what):
+            suffix = {"overlay": "jpg", "probs": "npy"}.get(kind, "png")
+            path = Path(folder) / f"{self.name or 'image'}-{kind}.{suffix}"
+            self._write(kind, path)
+            written.append(path)
+        return written
+
+    def _write(self, kind: Output, path: Path) -> None:
+        if kind == "probs":
+            probabilities = self.probabilities().astype(np.float16)
+            write_whole(path, lambda file: np.save(file, probabilities))
+            return
+        if kind == "overlay":
+            shares = self._shares().tolist()
+            picture = self.overlay()
+            picture = beside(picture, legend(self.space, shares, picture.shape[0]))
+            image = Image.fromarray(picture)
+            write_whole(path, lambda file: image.save(file, "JPEG", quality=92))
+            return
+        image = Image.fromarray(self.labels if kind == "mask" else self.space.colorize(self.labels))
+        if kind == "mask":
+            image.putpalette([value for color in self.palette for value in color])
+        write_whole(path, lambda file: image.save(file, "PNG"))
+
+
+def parse_outputs(what: str | Sequence[str]) -> list[Output]:
+    """The kinds of output in a comma-separated text.
+
+    Raises:
+        UsageError: If a kind does not exist.
+
+    Example:
+        >>> parse_outputs("mask, probs")
+        ['mask', 'probs']
+    """
+    names = [part.strip() for part in (what.split(",") if isinstance(what, str) else what)]
+    for name in names:
+        if name not in OUTPUTS:
+            raise UsageError(f"there is no output {name!r}. {did_you_mean(name, list(OUTPUTS))}")
+    return [kind for kind in OUTPUTS if kind in names]
+
+
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The checkpoint of a shipped model's name, or the path given.
+
+    Raises:
+        FullyConvError: If there is neither.
+    """
+    if isinstance(model, str) and model in SHIPPED_MODELS:
+        return Path(str(resources.files("fullyconv") / "shipped" / f"{model}.safetensors"))
+    path = Path(model)
+    if not path.exists():
+        raise FullyConvError(
+            f"{model}: there is no such file, and no shipped model of that name "
+            f"({', '.join(SHIPPED_MODELS)})"
+        )
+    return path
+
+
+class Predictor:
+    """A model ready to label photographs of any size.
+
+    Args:
+        model: Name of a shipped model (``"camvid"``) or path of a checkpoint.
+        runtime: Engine; ``"auto"`` takes PyTorch.
+
+    Raises:
+        FullyConvError: If the model cannot be read.
+        UsageError: If there is no such engine.
+
+    Example:
+        >>> predictor = Predictor("camvid")
+        >>> predictor(np.zeros((40, 30, 3), np.uint8)).labels.shape
+        (40, 30)
+    """
+
+    def __init__(self, model: str | os.PathLike[str], runtime: str = "auto") -> None:
+        if runtime not in ("auto", "torch"):
+            raise UsageError(f"there is no runtime {runtime!r}. Known: auto, torch.")
+        path = model_path(model)
+        self.header: Header = read_header(path)
+        from fullyconv.runtimes.torch import TorchRuntime
+
+        self.runtime: Runtime = TorchRuntime.load(path)
+
+    @classmethod
+    def of(cls, runtime: Runtime, header: Header) -> Predictor:
+        """Predictor of a network that is already in memory."""
+        predictor = cls.__new__(cls)
+        predictor.runtime, predictor.header = runtime, header
+        return predictor
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The classes the model knows."""
+        return self.header.labels
+
+    def __call__(
+        self, photo: str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+    ) -> Prediction:
+        """Label one photograph.
+
+        Args:
+            photo: A path, a Pillow image, or an (H, W, 3) uint8 RGB array.
+
+        Raises:
+            FullyConvError: If the photograph cannot be read or has another form.
+        """
+        name = ""
+        if isinstance(photo, np.ndarray):
+            image = photo
+        elif isinstance(photo, Image.Image):
+            image = to_rgb(photo)
+        else:
+            image, name = read_photo(photo), Path(photo).stem
+        logits = self.runtime(self.header.preprocess(image)[None])[0]
+        return Prediction(image, logits, self.labels, name)
+
+
+def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:
+    """Photographs named by files, folders (with their sub-folders) and patterns.
+
+    Yields:
+        Each file, and the sub-folder its results belong in.
+
+    Raises:
+        FullyConvError: If a source names nothing.
+    """
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not files:
+                raise FullyConvError(f"{path}: no picture in this folder")
+            yield from ((file, file.parent.relative_to(path)) for file in files)
+        elif path.exists() or not any(c in str(source) for c in "*?["):
+            yield path, Path()
+        else:
+            anchor = Path(path.anchor)
+            files = sorted(anchor.glob(str(path.relative_to(anchor))))
+            if not files:
+                raise FullyConvError(f"{source}: no file fits this pattern")
+            yield from ((file, Path()) for file in files)
+
+
+def predict(
+    sources: Sequence[str | os.PathLike[str]],
+    *,
+    model: str | os.PathLike[str] = "camvid",
+    out: str | os.PathLike[str] = "predictions",
+    save: str = "mask,overlay",
+    runtime: str = "auto",
+    report: ReportPhoto | None = None,
+) -> list[str]:
+    """Label photographs and write the results into a folder.
+
+    Args:
+        sources: Files, folders and patterns; sub-folders are kept.
+        model: Name of a shipped model, or a checkpoint.
+        out: Folder for the results and ``predictions.json``.
+        save: Any of mask, color, overlay and probs, comma-separated.
+        runtime: Engine.
+        report: Called after each photograph with its path, its prediction or error, the files
+            written, its number and how many there are.
+
+    Returns:
+        One sentence for each photograph that could not be labelled; the others were.
+
+    Raises:
+        FullyConvError: If the model cannot be read, a source names nothing, or no result can be
+            written.
+    """
+    parse_outputs(save)
+    photos = list(find_photos(sources))
+    predictor = Predictor(model, runtime)
+    summary: list[dict[str, Any]] = []
+    failures: list[str] = []
+    for number, (path, folder) in enumerate(photos, 1):
+        try:
+            prediction = predictor(path)
+        except FullyConvError as error:
+            failures.append(str(error))
+            summary.append({"photo": str(path), "error": str(error)})
+            if report is not None:
+                report(path, error, [], number, len(photos))
+            continue
+        files = prediction.save(Path(out) / folder, save)
+        summary.append(
+            {
+                "photo": str(path),
+                "height": prediction.image.shape[0],
+                "width": prediction.image.shape[1],
+                "shares": prediction.shares(),
+                "files": [str(file) for file in files],
+            }
+        )
+        if report is not None:
+            report(path, prediction, files, number, len(photos))
+    text = json.dumps(
+        {
+            "model": os.fspath(model),
+            "categories": predictor.labels.categories,
+            "palette": predictor.labels.palette,
+            "photos": summary,
+        },
+        indent=1,
+    ).encode()
+    write_whole(Path(out) / SUMMARY, lambda file: file.write(text))
+    return failures
+
+
+class ReportPhoto(Protocol):
+    """Told of each photograph that :func:`predict` has finished."""
+
+    def __call__(
+        self,
+        path: Path,
+        result: Prediction | FullyConvError,
+        files: Sequence[Path],
+        number: int,
+        total: int,
+    ) -> None:
+        """See :func:`predict`."""
+        ...

@@ -1,0 +1,1 @@
+"""Engines that turn preprocessed arrays into logits; numpy in, numpy out."""

@@ -1,0 +1,385 @@
+"""The one training loop; recipes are data."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+import fullyconv
+from fullyconv.checkpoint import Header, save_model
+from fullyconv.config import Recipe
+from fullyconv.data.augment import Augmentation
+from fullyconv.data.batches import training_batches
+from fullyconv.data.folder import FolderDataset, Sample
+from fullyconv.data.statistics import class_weights, count_classes
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.evaluation import score
+from fullyconv.files import write_whole
+from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from fullyconv.losses import cross_entropy
+from fullyconv.metrics import Metrics
+from fullyconv.models.create import create_model
+from fullyconv.models.layers import channels_last
+from fullyconv.optim import build_optimizer, lr_factor
+from fullyconv.prediction import Predictor
+from fullyconv.preprocess import preprocess_for
+from fullyconv.pretrained import load_imagenet
+from fullyconv.runtimes.torch import TorchRuntime
+from fullyconv.visualize import beside, overlay
+
+SAMPLES = 4  # validation pictures whose overlays are kept at each scoring
+STUCK_AFTER = 200  # steps; a loss still at ln(classes) then means that nothing is learned
+
+
+def train(
+    recipe: Recipe,
+    out_dir: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Train a network.
+
+    The run folder holds ``recipe.json``, ``log.jsonl`` (one line of JSON per log interval and
+    scoring), ``last.pt`` (to resume from), ``best.safetensors`` (the best scored so far; the last,
+    where nothing is scored) and ``samples/`` (photograph, truth and prediction side by side).
+
+    Args:
+        recipe: Everything the result depends on.
+        out_dir: Run folder.
+        resume: Go on from ``last.pt`` in the run folder.
+        progress: Show progress bars.
+
+    Returns:
+        The path of ``best.safetensors``.
+
+    Raises:
+        FullyConvError: If data, weights or folder cannot be used, or the loss is no longer finite;
+            checkpoints written before stay as they are.
+    """
+    run = _Run(recipe, Path(out_dir), resume, progress)
+    optim = recipe.optim
+    batches = training_batches(
+        run.training_set,
+        _augmentation(recipe),
+        run.preprocess,
+        batch_size=optim.batch_size,
+        seed=recipe.seed,
+        start=run.iteration * optim.iter_size,
+        stop=optim.max_iters * optim.iter_size,
+        rank=run.accelerator.process_index,
+        world=run.accelerator.num_processes,
+        workers=recipe.data.workers,
+    )
+    stream = iter(batches)
+    bar = tqdm(
+        total=optim.max_iters, initial=run.iteration, unit="step", disable=not progress, leave=True
+    )
+    try:
+        while run.iteration < optim.max_iters:
+            loss = run.step([next(stream) for _ in range(optim.iter_size)])
+            bar.update()
+            run.log(loss, bar)
+            if run.due(recipe.eval_interval):
+                run.score()
+            if run.due(recipe.save_interval):
+                run.save()
+    except KeyboardInterrupt:
+        run.save()
+        raise FullyConvError(
+            f"stopped after {run.iteration} of {optim.max_iters} steps, which are saved; "
+            f"--resume with --out {out_dir} goes on from there"
+        ) from None
+    finally:
+        bar.close()
+    return run.best_path
+
+
+class _Run:
+    """The state of a training run and what is done with it at each step."""
+
+    def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
+        self.recipe, self.folder, self.progress = recipe, folder, progress
+        self.best_path, self.last_path = folder / "best.safetensors", folder / "last.pt"
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
+        )
+        self.labels = _label_space(recipe)
+        self.training_set, self.validation_set = _datasets(recipe, self.labels)
+        self.preprocess = preprocess_for(recipe.model.backbone)
+        self.weight = self._class_weights()
+        torch.manual_seed(recipe.seed)
+        model = create_model(recipe.model)
+        self.weights_from = "random"
+        if not recipe.from_scratch and not resume:
+            self.weights_from = load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
+        model = channels_last(model.to(self.accelerator.device))
+        self.optimizer: torch.optim.Optimizer
+        self.model: nn.Module
+        self.model, self.optimizer = self.accelerator.prepare(
+            model, build_optimizer(model, recipe.optim)
+        )
+        self.average: AveragedModel | None = None
+        if recipe.optim.average > 0:
+            ema = get_ema_multi_avg_fn(recipe.optim.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+        self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self.iteration, self.best, self.skipped = 0, -1.0, 0
+        self.since = time.perf_counter()
+        self._start(resume)
+
+    def _class_weights(self) -> Tensor | None:
+        kind = self.recipe.optim.class_weights
+        counts = count_classes(self.training_set, self.progress)
+        weights = class_weights(counts, kind)
+        return None if weights is None else torch.from_numpy(weights).to(self.accelerator.device)
+
+    def _start(self, resume: bool) -> None:
+        """Open the run folder: a new one, or the one to go on with."""
+        if resume:
+            self._restore()
+        elif self.last_path.exists():
+            raise FullyConvError(
+                f"{self.folder} already holds a run; go on with it by --resume, or give another "
+                "folder with --out"
+            )
+        text = json.dumps(asdict(self.recipe), indent=1, default=str).encode()
+        if self.accelerator.is_main_process:
+            write_whole(self.folder / "recipe.json", lambda file: file.write(text))
+
+    def step(self, batches: list[tuple[Tensor, Tensor]]) -> float:
+        """One step of the optimiser over ``iter_size`` batches; returns their mean loss."""
+        optim = self.recipe.optim
+        # Dropout too is a function of seed and step, so that a resumed run repeats it
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.iteration)
+        factor = lr_factor(optim, self.iteration)
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr * factor
+        self.model.train()
+        total, valid = 0.0, 0
+        for images, target in batches:
+            images = images.to(self.accelerator.device, memory_format=torch.channels_last)
+            target = target.to(self.accelerator.device)
+            with self.accelerator.autocast():
+                logits = self.model(images)
+            loss = cross_entropy(logits, target, optim.reduction, weight=self.weight)
+            self.accelerator.backward(loss / (optim.iter_size if optim.reduction == "mean" else 1))
+            total += loss.item()
+            valid += int((target != IGNORE_INDEX).sum())
+        if not math.isfinite(total):
+            raise FullyConvError(
+                f"the loss is {total} at step {self.iteration + 1}: the run has diverged and "
+                f"stops. The checkpoints in {self.folder} are from before; lower --optim.lr"
+            )
+        if valid:
+            self.optimizer.step()
+        else:
+            self.skipped += 1
+        self.optimizer.zero_grad()
+        self.iteration += 1
+        if self.average is not None:
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return total / len(batches)
+
+    def due(self, interval: int) -> bool:
+        """Whether something that is done every ``interval`` steps, and at the end, is due."""
+        last = self.iteration == self.recipe.optim.max_iters
+        return last or self.iteration % interval == 0
+
+    def log(self, loss: float, bar: Any) -> None:
+        """Show the loss, and write a line of the log when one is due."""
+        bar.set_postfix(loss=f"{loss:.4g}", best=f"{max(0.0, self.best):.3f}", refresh=False)
+        if self.iteration == STUCK_AFTER:
+            self._warn_if_stuck(loss, bar)
+        if not self.due(self.recipe.log_interval):
+            return
+        now = time.perf_counter()
+        optim = self.recipe.optim
+        pictures = self.recipe.log_interval * optim.batch_size * optim.iter_size
+        self._write_log(
+            loss=loss,
+            lr=self.optimizer.param_groups[0]["lr"],
+            pictures_per_second=round(pictures / (now - self.since), 2),
+            skipped_steps=self.skipped,
+        )
+        self.since = now
+
+    def _warn_if_stuck(self, loss: float, bar: Any) -> None:
+        classes = self.labels.num_classes
+        if self.recipe.optim.reduction == "mean" and abs(loss - math.log(classes)) < 0.02:
+            bar.write(
+                f"warning: after {STUCK_AFTER} steps the loss is still ln({classes}) = "
+                f"{math.log(classes):.4f}, as if every class were equally likely: nothing is "
+                "learned. Were the backbone's weights loaded? Is the learning rate too low?"
+            )
+
+    def _write_log(self, **values: Any) -> None:
+        if self.accelerator.is_main_process:
+            line = json.dumps({"step": self.iteration, **values})
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def scored_model(self) -> nn.Module:
+        """The weights that are scored and saved: the moving average, where there is one."""
+        model = self.average.module if self.average is not None else self.model
+        unwrapped: nn.Module = self.accelerator.unwrap_model(model)
+        return unwrapped
+
+    def score(self) -> None:
+        """Score the validation pictures, keep some overlays, and the model if it is the best."""
+        if self.validation_set is None:
+            self._keep_best({})
+            return
+        model = self.scored_model().eval()
+        runtime = TorchRuntime(model, self.accelerator.device)
+        predictor = Predictor.of(runtime, self._header({}))
+        confusion = score(
+            lambda image: predictor(image).labels,
+            self.validation_set,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            look=self._keep_sample,
+            progress=self.progress,
+        )
+        matrix = torch.from_numpy(confusion.matrix).to(self.accelerator.device)
+        confusion.matrix = self.accelerator.reduce(matrix, "sum").cpu().numpy()
+        metrics = confusion.compute()
+        self._write_log(
+            mean_iou=metrics.mean_iou,
+            pixel_accuracy=metrics.pixel_accuracy,
+            mean_accuracy=metrics.mean_accuracy,
+            frequency_weighted_iou=metrics.frequency_weighted_iou,
+        )
+        if metrics.mean_iou > self.best:
+            self.best = metrics.mean_iou
+            self._keep_best(_summary(metrics, self.labels))
+
+    def _keep_sample(self, index: int, sample: Sample, preds: NDArray[np.uint8]) -> None:
+        assert self.validation_set is not None
+        if index % max(1, len(self.validation_set) // SAMPLES):
+            return
+        shown = beside(
+            sample.image,
+            overlay(sample.image, sample.target, self.labels),
+            overlay(sample.image, preds, self.labels),
+        )
+        image = Image.fromarray(shown)
+        path = self.folder / "samples" / f"{sample.name}-{self.iteration:06d}.jpg"
+        write_whole(path, lambda file: image.save(file, "JPEG", quality=88))
+
+    def _keep_best(self, metrics: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            model = self.scored_model()
+            save_model(model, self.best_path, header=self._header(metrics), half=True)
+
+    def _header(self, metrics: dict[str, Any]) -> Header:
+        root = self.recipe.data.root
+        assert root is not None
+        # a checkpoint travels: it names the data set's folder, not where the folder lay
+        data = replace(self.recipe.data, root=Path(root.name))
+        recipe = replace(self.recipe, data=data)
+        return Header(
+            model=self.recipe.model,
+            labels=self.labels,
+            preprocess=self.preprocess,
+            info={
+                "metrics": metrics,
+                "step": self.iteration,
+                "backbone_weights": self.weights_from,
+                "data": root.name,
+                "recipe": json.loads(json.dumps(asdict(recipe), default=str)),
+                "torch": torch.__version__,
+                "fullyconv": fullyconv.__version__,
+            },
+        )
+
+    def save(self) -> None:
+        """Write everything that a resumed run needs; the data stream and dropout need nothing."""
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "step": self.iteration,
+            "best": self.best,
+            "skipped": self.skipped,
+            "weights_from": self.weights_from,
+            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+        write_whole(self.last_path, lambda file: torch.save(state, file))
+
+    def _restore(self) -> None:
+        if not self.last_path.is_file():
+            raise FullyConvError(f"{self.last_path}: no such file, so there is no run to resume")
+        try:
+            state = torch.load(
+                self.last_path, map_location=self.accelerator.device, weights_only=True
+            )
+            self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.iteration, self.best = state["step"], state["best"]
+            self.skipped, self.weights_from = state["skipped"], state["weights_from"]
+        except Exception as error:
+            raise FullyConvError(
+                f"{self.last_path}: does not fit this recipe, or is damaged "
+                f"({str(error).splitlines()[0]})"
+            ) from error
+
+
+def _label_space(recipe: Recipe) -> LabelSpace:
+    name = recipe.data.labels
+    if name not in LABEL_SPACES:
+        raise UsageError(
+            f"there is no label space {name!r}. {did_you_mean(name, list(LABEL_SPACES))}"
+        )
+    labels = LABEL_SPACES[name]
+    if labels.num_classes != recipe.model.num_classes:
+        raise UsageError(
+            f"the network has {recipe.model.num_classes} classes, but the labels {name!r} have "
+            f"{labels.num_classes}; set --model.num-classes {labels.num_classes}"
+        )
+    return labels
+
+
+def _datasets(recipe: Recipe, labels: LabelSpace) -> tuple[FolderDataset, FolderDataset | None]:
+    data = recipe.data
+    if data.root is None:
+        raise UsageError("no data set folder is given; name it with --data.root FOLDER")
+    training = FolderDataset(data.root, data.train, labels)
+    if not data.val:
+        return training, None
+    validation = FolderDataset(data.root, data.val, labels)
+    shared = {p.stem for p, _ in training.pairs} & {p.stem for p, _ in validation.pairs}
+    if shared:
+        raise FullyConvError(
+            f"{len(shared)} pictures are in both {data.train!r} and {data.val!r} "
+            f"({', '.join(sorted(shared)[:3])}): the score would be of pictures learned by heart"
+        )
+    return training, validation
+
+
+def _augmentation(recipe: Recipe) -> Augmentation:
+    data = recipe.data
+    return Augmentation(crop=data.crop, scale=data.scale, mirror=data.mirror, color=data.color)
+
+
+def _summary(metrics: Metrics, labels: LabelSpace) -> dict[str, Any]:
+    summary = metrics.to_dict(labels.categories)
+    del summary["confusion_matrix"]
+    return summary
