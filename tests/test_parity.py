@@ -16,6 +16,7 @@ from fullyconv.losses import cross_entropy
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
+from fullyconv.models.fusion import LateFusion
 from fullyconv.models.layers import BilinearUpsample
 from fullyconv.optim import sgd
 from fullyconv.surgery import caffe_layers, load_caffemodel
@@ -106,7 +107,7 @@ def test_six_steps_of_sgd_equal_caffe() -> None:
         assert reported == pytest.approx(caffe[f"loss{t}"].item(), rel=1e-4)
         loss = cross_entropy(logits, target, "sum")
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     for name, layer in layers.items():
         for j, p in enumerate(layer.parameters()):
@@ -198,6 +199,7 @@ def test_late_fusion_averages_the_scores_before_upsampling() -> None:
     model = create_model("nyud-fcn32s-color-hha", width=1 / 16).eval()
     fill(model)
     images = torch.from_numpy(input_blob("data", (1, 6, 70, 45)))
+    assert isinstance(model, LateFusion)
     color, hha = model.streams["color"], model.streams["hha"]
     assert isinstance(color, FCN)
     assert isinstance(hha, FCN)

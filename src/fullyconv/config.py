@@ -5,15 +5,32 @@ The string under each field is its help text on the command line.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fullyconv.errors import UsageError, did_you_mean
 
 Geometry = Literal["reference", "same"]
 PredictionStride = Literal[32, 16, 8]
+
+
+def _check_choices(config: object) -> None:
+    """Refuse values that a field of a few fixed ones does not list; Python itself never does."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            known = ", ".join(str(choice) for choice in get_args(hint))
+            raise UsageError(f"{name} is {value!r}; it must be one of {known}")
+
+
+def _check_counts(config: object, *names: str, least: int = 1) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} is {value!r}; it must be a whole number, at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +59,8 @@ class ModelConfig:
     """Late fusion: one network per named group of three input channels, their scores averaged."""
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "in_channels"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        _check_choices(self)
+        _check_counts(self, "num_classes", "in_channels")
         if not 0 < self.width <= 16:
             raise UsageError(f"width is {self.width}; it must be above 0 and at most 16")
         if self.streams and self.in_channels != 3 * len(self.streams):
@@ -76,6 +92,16 @@ class DataConfig:
     """Largest relative change of brightness, contrast and saturation."""
     workers: int = 1
     """Processes that read pictures ahead of the network."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "workers", least=0)
+        if self.crop is not None and min(self.crop) < 1:
+            raise UsageError(f"crop is {self.crop}; height and width must be at least 1")
+        low, high = self.scale
+        if not 0 < low <= high < math.inf:
+            raise UsageError(f"scale is {self.scale}; it must rise from a number above 0")
+        if not 0 <= self.color <= 1:
+            raise UsageError(f"color is {self.color}; it must be from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +136,19 @@ class OptimConfig:
     """Arithmetic of the forward and backward passes; weights and loss stay float32."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "iter_size", "max_iters"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.lr > 0:
+        _check_choices(self)
+        _check_counts(self, "batch_size", "iter_size", "max_iters")
+        if not 0 < self.lr < math.inf:
             raise UsageError(f"the learning rate is {self.lr}; it must be above 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"weight_decay is {self.weight_decay}; it must be at least 0")
+        if not 0 <= self.warmup <= 1:
+            raise UsageError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to 1")
+        for name in ("momentum", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}; it must be at least 0 and below 1"
+                )
         if self.reduction == "sum" and self.lr > 1e-7:
             raise UsageError(
                 f"a summed loss with learning rate {self.lr} diverges: a picture has some 200,000 "
@@ -139,8 +173,17 @@ class Recipe:
     """Steps between two lines of the log."""
     from_scratch: bool = False
     """Start from random weights; without it, a backbone without ImageNet weights is refused."""
+    init_from: str = ""
+    """Checkpoint to start from instead: all layers that fit, also of a net of other classes."""
     backbone_weights: str = "auto"
     """ImageNet weights: auto, or a file (.safetensors, .pth, .caffemodel)."""
+    licence: str = "not stated"
+    """What the checkpoint shall say of the terms of its weights and data."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "eval_interval", "save_interval", "log_interval")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")
 
 
 def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:

@@ -34,9 +34,13 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the new name without content
         part.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # torch.save hides the system's error behind one of its own
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
         raise FullyConvError(
-            f"{path}: cannot be written ({error.strerror or error}); check the folder, its "
+            f"{path}: cannot be written ({cause.strerror or cause}); check the folder, its "
             "permissions and the free space"
         ) from error
     finally:

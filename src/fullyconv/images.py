@@ -17,8 +17,8 @@ from fullyconv.errors import FullyConvError
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
-MAX_PIXELS = 200_000_000
-"""Pictures of more pixels are refused before they are decoded (a defence against bombs)."""
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded, a defence against bombs (Pillow's limit)."""
 
 
 def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -34,14 +34,22 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        FullyConvError: If the file is missing, not a picture, cut short or too large.
+        FullyConvError: If the file is missing, not a picture, cut short, too large, or holds
+            floating-point numbers.
     """
     with _opened(path) as image:
-        return to_rgb(image)
+        try:
+            return to_rgb(image)
+        except FullyConvError as error:
+            raise FullyConvError(f"{path}: {error}") from error
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3) uint8 of a Pillow image, as :func:`read_photo` describes."""
+    """Pixels (H, W, 3) uint8 of a Pillow image, as :func:`read_photo` describes.
+
+    Raises:
+        FullyConvError: If it holds floating-point numbers.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         deep = np.asarray(image).astype(np.int64)
@@ -57,45 +65,70 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def read_labels(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
-    """Read the ids of a label file: 8- or 16-bit grey, or a palette picture's indices.
+    """Read the ids of a label file: 1-, 8- or 16-bit grey, or a palette picture's indices.
+
+    An EXIF orientation is applied, as it is to photographs.
 
     Returns:
         (H, W) integers as stored.
 
     Raises:
-        FullyConvError: If the file is unreadable, or holds colours instead of ids.
+        FullyConvError: If the file is unreadable, or holds something else than ids.
     """
     with _opened(path) as image:
-        if image.mode == "1":
-            return np.asarray(image).astype(np.uint8)
-        if image.mode in ("P", "L") or image.mode.startswith("I"):
-            return np.array(image)
-        colors = image.convert("RGB").getcolors(maxcolors=1 << 24) or []
-        grey = all(r == g == b for _, (r, g, b) in colors)  # type: ignore[misc]
-        if grey:
-            return np.array(image.convert("RGB"))[..., 0]
+        unusable = _no_ids(image)
+        if not unusable:
+            image = ImageOps.exif_transpose(image)
+            if image.mode == "1":
+                return np.asarray(image).astype(np.uint8)
+            if image.mode in ("P", "L") or image.mode.startswith("I"):
+                return np.array(image)
+            colors = np.array(image.convert("RGB"))
+            if (colors == colors[..., :1]).all():
+                return colors[..., 0]
+            count = len(np.unique(colors.reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1])))
+            unusable = f"is {image.mode} with {count} colours"
         raise FullyConvError(
-            f"{path}: a label file holds class ids (grey or palette), but this one is "
-            f"{image.mode} with {len(colors)} colours; save it as a palette PNG whose indices are "
-            "the class ids"
+            f"{path}: a label file holds class ids (grey or palette), but this one {unusable}; "
+            "save it as a palette PNG whose indices are the class ids"
         )
+
+
+def _no_ids(image: Image.Image) -> str:
+    """Why the numbers in a picture, not decoded yet, cannot be class ids; empty if they may be."""
+    if image.format in ("JPEG", "MPO"):
+        return "is a JPEG, which does not keep numbers as they were"
+    if image.mode == "F":
+        return "holds floating-point numbers"
+    tile = getattr(image, "tile", None)  # how the pixels lie in the file
+    depth = str(tile[0][3]) if tile else ""
+    if depth in ("L;2", "L;4"):  # Pillow spreads them over 0-255; others keep them
+        return f"has {depth[-1]} bits of grey, which may be ids or shades"
+    return ""
+
+
+def _check_undecoded(image: Image.Image) -> None:
+    """Refuse what decoding could do harm with."""
+    if image.format == "EPS":  # a program, which Pillow hands to Ghostscript
+        raise UnidentifiedImageError("PostScript is not a picture")
+    # Pillow's own check, which an application may have switched off
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """The decoded image; whatever Pillow raises becomes one sentence with the path in it."""
+    """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path."""
     try:
         with warnings.catch_warnings():
             # Pillow's own size limit warns; ours refuses, before any pixel is decoded
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise FullyConvError(
-                        f"{path}: {image.width} x {image.height} pixels are more than the "
-                        f"{MAX_PIXELS:,} that are read whole; cut the picture into parts"
-                    )
-                image.load()
-                yield image
+            opened = Image.open(path)
+        with opened as image:
+            _check_undecoded(image)
+            yield image
+    except FullyConvError:
+        raise
     except FileNotFoundError as error:
         raise FullyConvError(f"{path}: there is no such file") from error
     except IsADirectoryError as error:
@@ -105,6 +138,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise FullyConvError(f"{path}: this is not a picture in any format known here") from error
     except Image.DecompressionBombError as error:
-        raise FullyConvError(f"{path}: the picture is too large ({error})") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise FullyConvError(
+            f"{path}: a picture of more than {MAX_PIXELS:,} pixels is not read whole; cut it into "
+            "parts"
+        ) from error
+    except MemoryError as error:
+        raise FullyConvError(f"{path}: too little memory to read this picture") from error
+    except OSError as error:
+        what = "cannot be read" if error.errno else "the picture is damaged or cut short"
+        raise FullyConvError(f"{path}: {what} ({error.strerror or error})") from error
+    except Exception as error:  # Pillow's plug-ins raise nearly every kind
         raise FullyConvError(f"{path}: the picture is damaged or cut short ({error})") from error

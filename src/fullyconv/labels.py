@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +18,9 @@ IGNORE_INDEX = 255
 
 Color = tuple[int, int, int]
 
+_MAX_ID = 65535  # label files have 8 or 16 bits
+_MAX_NAME = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSpace:
@@ -26,6 +31,10 @@ class LabelSpace:
         palette: One (R, G, B) colour, 0-255, per class.
         raw_ids: The id that label files use for each class; empty if it is the class's own id.
         void: Ids in label files that mean "do not count"; read as :data:`IGNORE_INDEX`.
+
+    Raises:
+        FullyConvError: If the fields do not fit each other, a name is not one line of text, a
+            colour is outside 0-255, or an id has two meanings.
     """
 
     categories: tuple[str, ...]
@@ -46,6 +55,40 @@ class LabelSpace:
                     f"{len(getattr(self, field))} entries in {field} for "
                     f"{len(self.categories)} categories; there must be one for each"
                 )
+        self._check_categories()
+        for color in self.palette:
+            values = [*color]
+            if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+                raise FullyConvError(f"colour {color!r} is not three numbers from 0 to 255")
+        self._check_ids()
+
+    def _check_categories(self) -> None:
+        for name in self.categories:
+            one_line = not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
+            if not (name.strip() and one_line and len(name) <= _MAX_NAME):
+                raise FullyConvError(
+                    f"category {name[:_MAX_NAME]!r} is not one line of 1 to {_MAX_NAME} characters"
+                )
+        if len(set(self.categories)) < self.num_classes:
+            twice = [name for name in self.categories if self.categories.count(name) > 1]
+            raise FullyConvError(f"category {twice[0]!r} is given twice; names must differ")
+
+    def _check_ids(self) -> None:
+        for field in ("raw_ids", "void"):
+            for raw in getattr(self, field):
+                if not 0 <= raw <= _MAX_ID:
+                    raise FullyConvError(
+                        f"{field} holds {raw}, but ids in label files are 0 to {_MAX_ID}"
+                    )
+        if len(set(self.raw_ids)) < self.num_classes:
+            twice = [raw for raw in self.raw_ids if self.raw_ids.count(raw) > 1]
+            raise FullyConvError(f"raw_ids gives {twice[0]} to two classes; ids must differ")
+        both = sorted({*self.raw_ids} & {*self.void})
+        if both:
+            raise FullyConvError(
+                f"id {both[0]} is both class {self.categories[self.raw_ids.index(both[0])]!r} and "
+                "void; take it out of void or out of raw_ids"
+            )
 
     @property
     def num_classes(self) -> int:
@@ -65,7 +108,9 @@ class LabelSpace:
         Raises:
             FullyConvError: If an id is neither a class nor void; says which, and how often.
         """
-        table: NDArray[np.int16] = np.full(256, -1, np.int16)
+        if raw.dtype.kind not in "biu":
+            raise FullyConvError(f"{source}: labels are whole numbers, not {raw.dtype}")
+        table: NDArray[np.int16] = np.full(max(255, *self.raw_ids, *self.void) + 1, -1, np.int16)
         table[list(self.void)] = IGNORE_INDEX
         table[list(self.raw_ids)] = np.arange(self.num_classes)
         encoded: NDArray[np.int16]
@@ -78,12 +123,12 @@ class LabelSpace:
             values, counts = np.unique(raw[encoded < 0], return_counts=True)
             found = ", ".join(
                 f"{v} ({n} px)" for v, n in list(zip(values, counts, strict=True))[:8]
-            )
+            ) + (f" and {len(values) - 8} more" if len(values) > 8 else "")
             raise FullyConvError(
                 f"{source}: label {found} is neither one of the {self.num_classes} class ids "
                 f"({min(self.raw_ids)} to {max(self.raw_ids)}) nor void "
-                f"({', '.join(map(str, self.void))}); correct the file, the number of classes or "
-                "the void ids"
+                f"({', '.join(map(str, self.void)) or 'none'}); correct the file, the number of "
+                "classes or the void ids"
             )
         return encoded.astype(np.uint8)
 
@@ -107,19 +152,29 @@ class LabelSpace:
         """
         try:
             return cls(
-                categories=tuple(str(name) for name in values["categories"]),
-                palette=tuple(_color(c) for c in values["palette"]),
-                raw_ids=tuple(int(i) for i in values["raw_ids"]),
-                void=tuple(int(i) for i in values["void"]),
+                categories=tuple(_text(name) for name in _list(values["categories"])),
+                palette=tuple(_color(color) for color in _list(values["palette"])),
+                raw_ids=tuple(operator.index(i) for i in _list(values["raw_ids"])),
+                void=tuple(operator.index(i) for i in _list(values["void"])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FullyConvError(f"the label space is not readable: {error!r}") from error
 
 
+def _list(values: Any) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} is not a list")
+    return values
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a name")
+    return value
+
+
 def _color(values: Any) -> Color:
-    r, g, b = (int(v) for v in values)
-    if not all(0 <= v <= 255 for v in (r, g, b)):
-        raise ValueError(f"colour {values!r} is outside 0-255")
+    r, g, b = (operator.index(v) for v in values)
     return r, g, b
 
 

@@ -35,7 +35,7 @@ def cross_entropy(
         A scalar, float32.
 
     Raises:
-        ValueError: If the shapes do not fit, or there is one class only.
+        ValueError: If the shapes do not fit, there is one class only, or no such reduction.
 
     Example:
         >>> logits = torch.zeros(1, 2, 1, 3)
@@ -52,6 +52,8 @@ def cross_entropy(
         raise ValueError(
             "cross-entropy needs at least 2 classes; model a single object as background + object"
         )
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction is {reduction!r}; it must be 'sum' or 'mean'")
     total = F.cross_entropy(
         logits.float(), target, weight, ignore_index=ignore_index, reduction="sum"
     )

@@ -47,6 +47,9 @@ class Metrics:
             "per_class_iou": dict(
                 zip(categories, map(_plain, self.per_class_iou.tolist()), strict=True)
             ),
+            "per_class_accuracy": dict(
+                zip(categories, map(_plain, self.per_class_accuracy.tolist()), strict=True)
+            ),
             "confusion_matrix": self.matrix.tolist(),
         }
 
@@ -80,9 +83,12 @@ class ConfusionMatrix:
             Itself, so that calls can be chained.
 
         Raises:
-            ValueError: If shapes differ or an id is outside ``[0, num_classes)``.
+            ValueError: If shapes differ, or an id is no integer or outside ``[0, num_classes)``.
         """
         preds, target = np.asarray(preds), np.asarray(target)
+        for name, array in (("target", target), ("preds", preds)):
+            if array.dtype.kind not in "biu":
+                raise ValueError(f"{name} holds {array.dtype}, not class ids; take the argmax")
         if preds.shape != target.shape:
             raise ValueError(f"preds of shape {preds.shape} do not fit target {target.shape}")
         counted = target != self.ignore_index

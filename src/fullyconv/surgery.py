@@ -45,7 +45,7 @@ class SurgeryReport:
     extra: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        parts = [f"{len(self.copied)} layers copied"]
+        parts = [f"{len(self.copied)} copied"]
         for kind in ("reshaped", "missing", "extra"):
             names = getattr(self, kind)
             if names:

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import fullyconv
-from fullyconv.checkpoint import Header, save_model
+from fullyconv.checkpoint import Header, load_model, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.batches import training_batches
@@ -35,10 +35,11 @@ from fullyconv.metrics import Metrics
 from fullyconv.models.create import create_model
 from fullyconv.models.layers import channels_last
 from fullyconv.optim import build_optimizer, lr_factor
-from fullyconv.prediction import Predictor
+from fullyconv.prediction import Predictor, model_path
 from fullyconv.preprocess import preprocess_for
 from fullyconv.pretrained import load_imagenet
 from fullyconv.runtimes.torch import TorchRuntime
+from fullyconv.surgery import transplant
 from fullyconv.visualize import beside, overlay
 
 SAMPLES = 4  # validation pictures whose overlays are kept at each scoring
@@ -124,9 +125,7 @@ class _Run:
         self.weight = self._class_weights()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
-        self.weights_from = "random"
-        if not recipe.from_scratch and not resume:
-            self.weights_from = load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
+        self.weights_from = "random" if resume else self._begin(model)
         model = channels_last(model.to(self.accelerator.device))
         self.optimizer: torch.optim.Optimizer
         self.model: nn.Module
@@ -141,6 +140,18 @@ class _Run:
         self.iteration, self.best, self.skipped = 0, -1.0, 0
         self.since = time.perf_counter()
         self._start(resume)
+
+    def _begin(self, model: nn.Module) -> str:
+        """Fill a new network from what the recipe names; returns what that was."""
+        recipe = self.recipe
+        if recipe.init_from:
+            report = transplant(model, load_model(model_path(recipe.init_from)))
+            if self.progress:
+                tqdm.write(f"from {recipe.init_from}: {report}")
+            return Path(recipe.init_from).name
+        if recipe.from_scratch:
+            return "random"
+        return load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
 
     def _class_weights(self) -> Tensor | None:
         kind = self.recipe.optim.class_weights
@@ -299,7 +310,8 @@ class _Run:
             info={
                 "metrics": metrics,
                 "step": self.iteration,
-                "backbone_weights": self.weights_from,
+                "licence": recipe.licence,
+                "started_from": self.weights_from,
                 "data": root.name,
                 "recipe": json.loads(json.dumps(asdict(recipe), default=str)),
                 "torch": torch.__version__,

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.preprocess import Preprocess
 
 Draw = tuple[int, int, int]  # iteration, position in the batch, index into the data set
@@ -46,8 +47,12 @@ class _Draws(Sampler[list[Draw]]):
             yield batch
 
 
-class _Varied(Dataset[tuple[Tensor, Tensor]]):
-    """Samples as a network sees them, varied by the draw that names them."""
+class _Varied(Dataset[tuple[Tensor, Tensor] | FullyConvError]):
+    """Samples as a network sees them, varied by the draw that names them.
+
+    An error meant for users is returned, not raised: on its way out of a reading process PyTorch
+    would bury its message in a traceback.
+    """
 
     def __init__(
         self, dataset: FolderDataset, augmentation: Augmentation, preprocess: Preprocess, seed: int
@@ -55,12 +60,43 @@ class _Varied(Dataset[tuple[Tensor, Tensor]]):
         self.dataset, self.augmentation = dataset, augmentation
         self.preprocess, self.seed = preprocess, seed
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor] | FullyConvError:
         iteration, position, index = draw
-        sample = self.dataset[index]
+        try:
+            sample = self.dataset[index]
+        except FullyConvError as error:
+            return error
         rng = np.random.default_rng((self.seed, iteration, position))
         image, target = self.augmentation(sample.image, sample.target, rng)
         return torch.from_numpy(self.preprocess(image)), torch.from_numpy(target.astype(np.int64))
+
+
+def _collate(samples: list[tuple[Tensor, Tensor] | FullyConvError]) -> Any:
+    """One batch, or the first sample's error."""
+    sizes = set()
+    for sample in samples:
+        if isinstance(sample, FullyConvError):
+            return sample
+        sizes.add("{} x {}".format(*sample[1].shape))
+    if len(sizes) > 1:
+        return UsageError(
+            f"pictures of different sizes ({', '.join(sorted(sizes))}) make no batch; cut them to "
+            "one size with --data.crop HEIGHT WIDTH, or set --optim.batch-size 1"
+        )
+    return default_collate(samples)
+
+
+class _Batches(DataLoader[Any]):
+    """A loader that raises the errors that :class:`_Varied` returned."""
+
+    def __iter__(self) -> Any:
+        return map(_or_raise, super().__iter__())
+
+
+def _or_raise(batch: Any) -> Any:
+    if isinstance(batch, FullyConvError):
+        raise batch
+    return batch
 
 
 def training_batches(
@@ -81,10 +117,21 @@ def training_batches(
     Yields:
         images (n, C, H, W) float32 and targets (n, H, W) int64, n = this process's share of
         ``batch_size``.
+
+    Raises:
+        UsageError: If there are more processes than pictures in a batch, or pictures of different
+            sizes in one.
+        FullyConvError: If a file cannot be used; the iterator raises it.
     """
-    return DataLoader(
+    if batch_size < world:
+        raise UsageError(
+            f"a batch of {batch_size} cannot be shared by {world} processes; set "
+            f"--optim.batch-size to {world} or more"
+        )
+    return _Batches(
         _Varied(dataset, augmentation, preprocess, seed),
         batch_sampler=_Draws(len(dataset), batch_size, seed, start, stop, rank, world),
         num_workers=workers,
+        collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
     )

@@ -46,12 +46,10 @@ class FolderDataset:
         self.folder = Path(root) / split
         self.labels = labels
         images, targets = (_by_stem(self.folder, name) for name in ("images", "labels"))
-        orphans = sorted(images.keys() ^ targets.keys())
-        if orphans:
-            shown = ", ".join(orphans[:5]) + (", ..." if len(orphans) > 5 else "")
+        if images.keys() != targets.keys():
             raise FullyConvError(
-                f"{self.folder}: {len(orphans)} of {len(images)} pictures and {len(targets)} label "
-                f"files have no partner of the same name: {shown}"
+                f"{self.folder}: files have no partner of the same name: "
+                f"{_orphans(images, targets)} in images/, {_orphans(targets, images)} in labels/"
             )
         self.pairs = [(images[stem], targets[stem]) for stem in sorted(images)]
 
@@ -80,8 +78,14 @@ class FolderDataset:
         return self.labels.encode(read_labels(path), path)
 
 
+def _orphans(files: dict[str, Path], partners: dict[str, Path]) -> str:
+    names = [path.name for stem, path in files.items() if stem not in partners]
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names)} of {len(files)}" + (f" ({shown})" if names else "")
+
+
 def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
-    """Pictures in ``folder/kind`` by name without suffix."""
+    """Pictures in ``folder/kind`` by name without suffix; hidden files are none (macOS's ._x)."""
     inside = folder / kind
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
@@ -89,9 +93,14 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
         raise FullyConvError(
             f"{folder}: expected the folders images/ and labels/ in it, but {what}"
         )
-    files = [p for p in sorted(inside.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    visible = [path for path in sorted(inside.iterdir()) if not path.name.startswith(".")]
+    files = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
-        raise FullyConvError(f"{inside}: no picture in this folder")
+        held = ", ".join(path.name for path in visible[:5]) or "nothing"
+        raise FullyConvError(
+            f"{inside}: no picture in this folder; it holds {held}, and pictures end in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
     by_stem: dict[str, Path] = {}
     for path in files:
         if path.stem in by_stem:

@@ -1,0 +1,129 @@
+"""The shape of the code: imports go downwards, light modules stay light, functions stay short."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fullyconv"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
+
+# From the bottom up; a module imports only from lines above its own, or its own folder's neighbours
+# where they stand in one line together with a star.
+LEVELS = [
+    ["errors"],
+    ["config", "files", "labels", "preprocess"],
+    ["images", "recipes", "models.geometry", "caffe.*"],
+    ["models.layers", "losses", "metrics", "optim", "visualize", "weights_table", "download"],
+    ["weights"],
+    ["models.backbones.*"],
+    ["models.fcn"],
+    ["models.fusion"],
+    ["models.create"],
+    ["checkpoint", "surgery", "network_info", "data.folder", "data.augment"],
+    ["conversion", "pretrained", "runtimes.*", "data.batches", "data.statistics"],
+    ["prediction"],
+    ["evaluation"],
+    ["training"],
+    ["cli"],
+]
+NO_TORCH = [
+    "config",
+    "recipes",
+    "labels",
+    "preprocess",
+    "errors",
+    "files",
+    "images",
+    "caffe",
+    "checkpoint",
+    "metrics",
+    "visualize",
+    "weights",
+    "prediction",
+    "data.folder",
+    "data.augment",
+    "data.statistics",
+    "cli",
+]
+
+
+def module_name(path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__").removesuffix("__init__")
+
+
+def level(name: str) -> int:
+    for number, names in enumerate(LEVELS):
+        if name in names or any(
+            n.endswith(".*") and (name + ".").startswith(n[:-1]) for n in names
+        ):
+            return number
+    raise AssertionError(f"{name} has no level; put it into LEVELS where it belongs")
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of the package that a file imports, also inside functions."""
+    found = set()
+    names = {module_name(file) for file in FILES}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fullyconv"):
+            base = (node.module or "").removeprefix("fullyconv").removeprefix(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".removeprefix(".")
+                found.add(inner if inner in names else base)
+    return found - {""}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_go_downwards(path: Path) -> None:
+    name = module_name(path)
+    if name in ("", "models", "data"):  # the public names, and two docstrings
+        return
+    for other in imports(path):
+        together = level(other) == level(name) and other.partition(".")[0] == name.partition(".")[0]
+        assert level(other) < level(name) or together, f"{name} imports {other}"
+
+
+def test_light_modules_do_not_import_torch() -> None:
+    code = (
+        f"import sys, importlib\n"
+        f"for name in {NO_TORCH}: importlib.import_module('fullyconv.' + name)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_public_names_are_there() -> None:
+    import fullyconv
+
+    for name in fullyconv.__all__:
+        assert getattr(fullyconv, name) is not None
+    assert set(fullyconv.__all__) == set(fullyconv._MODULES)
+    assert set(fullyconv.__all__) < set(dir(fullyconv))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fullyconv.nothing
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    assert "TODO" not in text
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 80, f"{path}:{node.lineno} {node.name}"
+
+
+def test_most_functions_are_shorter_still() -> None:
+    lengths = sorted(
+        (node.end_lineno or 0) - node.lineno + 1
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    )
+    assert lengths[int(0.9 * len(lengths))] <= 40

@@ -1,0 +1,142 @@
+"""Checkpoints say everything and round trip; damaged and foreign files are refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import fullyconv
+from fullyconv.checkpoint import Header, load_model, read_header, save_model
+from fullyconv.config import model_config
+from fullyconv.errors import FullyConvError
+from fullyconv.labels import CAMVID, LABEL_SPACES
+from fullyconv.models.create import create_model
+from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE
+
+CONFIG = model_config("fcn8s_vgg16", num_classes=11, width=1 / 32)
+HEADER = Header(model=CONFIG, labels=CAMVID, preprocess=CAFFE, info={"licence": "x", "best": 0.5})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_model(_random(CONFIG), path, header=HEADER)
+    return path
+
+
+def _random(config: fullyconv.ModelConfig) -> torch.nn.Module:
+    model = create_model(config).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(
+    "name", ["siftflow-fcn8s", "nyud-fcn32s-color-hha", "fcn8s_efficientnet_lite0"]
+)
+def test_a_checkpoint_brings_back_network_and_header(tmp_path: Path, name: str, half: bool) -> None:
+    config = model_config(name, width=1 / 32)
+    labels = LABEL_SPACES.get(name.partition("-")[0], CAMVID)
+    header = Header(
+        model=config, labels=labels, preprocess=EFFICIENTNET_LITE, info={"a": [1, {"b": None}]}
+    )
+    model = _random(config)
+    save_model(model, tmp_path / "x.safetensors", header=header, half=half)
+    assert read_header(tmp_path / "x.safetensors") == header
+    loaded = load_model(tmp_path / "x.safetensors")
+    assert not loaded.training
+    for (key, a), b in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
+        assert b.dtype == a.dtype
+        assert torch.equal(a.half().to(a.dtype) if half and a.is_floating_point() else a, b), key
+
+
+def test_half_precision_is_half_the_size(path: Path, tmp_path: Path) -> None:
+    save_model(load_model(path), tmp_path / "half.safetensors", header=HEADER, half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * path.stat().st_size
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FullyConvError, match=r"none.safetensors: cannot be read \(No such file"):
+        read_header(tmp_path / "none.safetensors")
+    for content in (b"", b"\0" * 4, b"<html>" * 100, pickle.dumps({"a": 1})):
+        (tmp_path / "x").write_bytes(content)
+        with pytest.raises(FullyConvError, match="x: this is no checkpoint"):
+            read_header(tmp_path / "x")
+    save_file({"a": torch.zeros(1)}, tmp_path / "y.safetensors")
+    with pytest.raises(FullyConvError, match="its header does not say which network"):
+        read_header(tmp_path / "y.safetensors")
+
+
+def test_a_header_that_claims_gigabytes_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    with pytest.raises(FullyConvError, match="its header would be 4611686018427387904 bytes"):
+        read_header(tmp_path / "x")
+    deep = b"[" * 200_000
+    (tmp_path / "x").write_bytes(struct.pack("<Q", len(deep)) + deep)
+    with pytest.raises(FullyConvError, match="this is no checkpoint"):
+        read_header(tmp_path / "x")
+
+
+def _rewritten(path: Path, change: dict[str, object]) -> Path:
+    """The same weights under a header with some values changed."""
+    values = json.loads(HEADER.to_json()) | change
+    save_file(load_file(path), path, metadata={"fullyconv": json.dumps(values)})
+    return path
+
+
+def test_headers_that_do_not_fit_are_refused(path: Path) -> None:
+    with pytest.raises(FullyConvError, match="format 99 is newer than this version's 1; upgrade"):
+        read_header(_rewritten(path, {"format": 99, "version": "9.0"}))
+    with pytest.raises(FullyConvError, match="its header is not readable"):
+        read_header(_rewritten(path, {"model": {"surprise": 1}}))
+    with pytest.raises(FullyConvError, match="its header is not readable"):
+        read_header(_rewritten(path, {"model": None}))
+    with pytest.raises(FullyConvError, match="the preprocessing is not readable"):
+        read_header(_rewritten(path, {"preprocess": {}}))
+
+
+def test_weights_that_do_not_fit_their_header_are_refused(path: Path) -> None:
+    model = json.loads(HEADER.to_json())["model"]
+    with pytest.raises(FullyConvError, match=r"head.score.32.weight is \(11, .*expected \(12, "):
+        load_model(_rewritten(path, {"model": model | {"num_classes": 12}}))
+    state = load_file(path)
+    metadata = {"fullyconv": HEADER.to_json()}
+    save_file(state | {"stranger": torch.zeros(1)}, path, metadata=metadata)
+    with pytest.raises(FullyConvError, match="stranger is not part of the network"):
+        load_model(path)
+    del state["head.score.8.bias"]
+    save_file(state, path, metadata=metadata)
+    with pytest.raises(FullyConvError, match="head.score.8.bias is missing"):
+        load_model(path)
+
+
+def test_weights_that_are_not_finite_are_refused(path: Path) -> None:
+    state = load_file(path)
+    state["head.score.8.bias"][3] = float("nan")
+    save_file(state, path, metadata={"fullyconv": HEADER.to_json()})
+    with pytest.raises(FullyConvError, match="hold NaN or infinite"):
+        load_model(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_a_file_cut_short_is_refused(path: Path, cut: float) -> None:
+    content = path.read_bytes()
+    part = path.with_name("part.safetensors")
+    part.write_bytes(content[: int(len(content) * cut)])
+    with pytest.raises(FullyConvError, match="part.safetensors: "):
+        load_model(part)
+
+
+def test_a_file_that_cannot_be_written_is_named(path: Path) -> None:
+    with pytest.raises(FullyConvError, match="model.safetensors/x: cannot be written"):
+        save_model(create_model(CONFIG), path / "x", header=HEADER)

@@ -1,0 +1,235 @@
+"""The command: what it prints, its exit status, and that it starts without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fullyconv
+from caffe_files import caffe_net
+from fullyconv import cli
+from fullyconv.caffe import write_caffemodel
+
+ROOT = Path(__file__).resolve().parents[1]
+STREET = ROOT / "examples" / "wide_road_overcast.jpg"
+
+
+def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
+    """Run the command in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["fcn", *map(str, args)])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    code = exit_info.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_help_is_quick_and_needs_no_torch() -> None:
+    """The promise is 0.5 s on an idle machine; here only what it imports can be asserted."""
+    code = (
+        "import sys; sys.argv = ['fcn', '--help']\n"
+        "import fullyconv, fullyconv.cli, fullyconv.recipes\n"
+        "try: fullyconv.cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'accelerate', 'tqdm'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    for verb in ("predict", "train", "evaluate", "info", "weights"):
+        assert verb in result.stdout
+
+
+def test_it_runs_as_a_module() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fullyconv", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"fullyconv {fullyconv.__version__}\n"
+
+
+def test_predict_prints_shares_and_paths(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert fcn(monkeypatch, "predict", STREET, "--out", tmp_path, "--save", "mask") == 0
+    out = capsys.readouterr().out
+    assert f"{STREET} (360 x 480)" in out
+    assert "road" in out
+    assert str(tmp_path / "wide_road_overcast-mask.png") in out
+    assert "1 photographs in" in out
+
+
+def test_a_bad_photograph_is_one_sentence_and_exit_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("not a picture")
+    assert fcn(monkeypatch, "predict", bad, STREET, "--out", tmp_path / "out") == 1
+    shown = capsys.readouterr()
+    assert f"fcn: {bad}: this is not a picture in any format known here" in shown.err
+    assert "Traceback" not in shown.err
+    assert (tmp_path / "out" / "wide_road_overcast-mask.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "sentence"),
+    [
+        (["predict", "x.jpg", "--model", "nothing"], 1, "fcn: nothing: there is no such file"),
+        (["predict", "x.jpg", "--save", "masks"], 2, "fcn: there is no output 'masks'"),
+        (["predict", "x.jpg", "--runtime", "x"], 2, "fcn: there is no runtime 'x'"),
+        (["evaluate", "camvid", "no/where"], 1, "fcn: no/where/val: expected the folders images/"),
+        (["info", "voc-fcn"], 2, "fcn: there is no network 'voc-fcn'. Did you mean"),
+        (["train", "camvid-fcn8s-efficientnet_lite0"], 2, "fcn: no data set folder is given"),
+        (["weights", "get", "voc-fcn9s"], 2, "voc-fcn9s"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    status: int,
+    sentence: str,
+) -> None:
+    assert fcn(monkeypatch, *args) == status
+    shown = capsys.readouterr()
+    assert sentence in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["fcn", "--debug", "info", "nothing"])
+    with pytest.raises(fullyconv.FullyConvError, match="no network 'nothing'"):
+        cli.main()
+
+
+@pytest.mark.parametrize("args", [["predict"], ["nothing"], ["train", "nothing"], []])
+def test_a_wrong_command_line_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    assert fcn(monkeypatch, *args) == 2
+
+
+def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", interrupted)
+    assert fcn(monkeypatch, "info") == 130
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    process = subprocess.run(
+        f"{sys.executable} -m fullyconv info | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout == "shipped models:\n"
+    assert process.stderr == ""
+
+
+def test_train_and_evaluate_end_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    scenes: Path,
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    command = f"""train camvid-fcn8s-efficientnet_lite0 --data.root {scenes} --out {run}
+        --optim.max-iters 2 --optim.batch-size 2 --data.crop 32 32 --data.workers 0
+        --model.width 0.25 --from-scratch"""
+    assert fcn(monkeypatch, *command.split()) == 0
+    out = capsys.readouterr().out
+    assert f"Next: fcn evaluate {run / 'best.safetensors'} {scenes} --split val" in out
+    scores = tmp_path / "scores.json"
+    assert fcn(monkeypatch, "evaluate", run / "best.safetensors", scenes, "--out", scores) == 0
+    out = capsys.readouterr().out
+    assert "mean IU" in out
+    assert "over" in out
+    assert json.loads(scores.read_text())["pictures"] == 3
+    assert fcn(monkeypatch, *command.split()) == 1  # the folder holds a run
+    assert "go on with it by --resume" in capsys.readouterr().err
+
+
+def test_info_prints_the_papers_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "info", "voc-fcn-alexnet", "--no-measure") == 0
+    out = capsys.readouterr().out
+    for row in (
+        "layers       8\n",
+        "57.0 M (56,954,261)",
+        "355 px",
+        "max stride                 32",
+    ):
+        assert row in out
+    assert fcn(monkeypatch, "info", "googlenet", "--no-measure") == 0
+    assert "715 px (907 with the classifier's average pooling)" in capsys.readouterr().out
+    command = ["info", "fcn8s_efficientnet_lite0", "--size", 64, 96, "--json"]
+    assert fcn(monkeypatch, *command) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["size"] == [64, 96]
+    assert values["seconds"] > 0
+    assert fcn(monkeypatch, "info", "siftflow-fcn8s", "--no-measure") == 0
+    assert "offset 9 of the skip" in capsys.readouterr().out
+    assert fcn(monkeypatch, "info", "nyud-fcn32s-color-hha", "--no-measure") == 0
+
+
+def test_info_lists_everything_and_reads_checkpoints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "info") == 0
+    assert "siftflow-fcn16s" in capsys.readouterr().out
+    assert fcn(monkeypatch, "info", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["shipped models"] == ["camvid"]
+    assert fcn(monkeypatch, "info", "camvid") == 0
+    assert "sky, building" in capsys.readouterr().out
+    assert fcn(monkeypatch, "info", "camvid", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["model"]["stride"] == 8
+
+
+def test_weights_from_a_file_to_a_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The researcher's way: a .caffemodel, a checkpoint, a labelled photograph."""
+    monkeypatch.setenv("FULLYCONV_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FULLYCONV_OFFLINE", "1")
+    assert fcn(monkeypatch, "weights", "list") == 0
+    listed = capsys.readouterr().out
+    assert "voc-fcn8s for voc-fcn8s: size not published, sha1" in listed
+    assert "licence: Unrestricted use" in listed
+    assert fcn(monkeypatch, "weights", "list", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) >= 15
+    assert fcn(monkeypatch, "weights", "get", "voc-fcn8s") == 1
+    assert "fcn weights get voc-fcn8s --from FILE" in capsys.readouterr().err
+
+    caffemodel, model = tmp_path / "a.caffemodel", tmp_path / "a.safetensors"
+    write_caffemodel(caffemodel, caffe_net("voc-fcn16s"))
+    assert fcn(monkeypatch, "weights", "get", "voc-fcn16s", "--from", caffemodel) == 0
+    assert fcn(monkeypatch, "weights", "verify", "voc-fcn16s") == 0
+    assert "pinned at first use" in capsys.readouterr().out
+    command = ["weights", "import", "voc-fcn16s", model, "--width", 1 / 16]
+    assert fcn(monkeypatch, *command) == 0
+    assert "19 copied" in capsys.readouterr().out
+    assert fcn(monkeypatch, *command[:2], "voc-fcn8s", model, "--from", caffemodel) == 1
+    assert fcn(monkeypatch, "predict", STREET, "--model", model, "--out", tmp_path) == 0
+    assert fcn(monkeypatch, "info", model) == 0
+    assert "licence     Unrestricted use" in capsys.readouterr().out
+
+
+def test_a_photograph_larger_than_expected_is_fine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((3, 1000, 3), np.uint8)).save(tmp_path / "strip.png")
+    start = time.perf_counter()
+    assert fcn(monkeypatch, "predict", tmp_path / "strip.png", "--out", tmp_path) == 0
+    assert time.perf_counter() - start < 60

