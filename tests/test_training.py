@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from safetensors.torch import load_file
 from fullyconv import training
 from fullyconv.checkpoint import read_header
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.data.sources import label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate, table
 from fullyconv.labels import CAMVID
@@ -93,8 +98,8 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
     def interrupted(self: Any, batches: Any) -> float:
         nonlocal calls
         calls += 1
-        if calls == 4:
-            raise KeyboardInterrupt
+        if calls == 3:
+            signal.raise_signal(signal.SIGINT)
         return step(self, batches)
 
     monkeypatch.setattr(training._Run, "step", interrupted)
@@ -118,6 +123,52 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
         for name in ("whole", "parts")
     )
     assert ours == theirs
+
+
+def test_ctrl_c_waits_for_the_step_and_a_second_one_does_not() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with training._interrupts() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_in_a_thread_leaves_ctrl_c_alone(small: Recipe, tmp_path: Path) -> None:
+    run = longer(small, max_iters=1)
+    thread = threading.Thread(target=train, args=(run, tmp_path), kwargs={"progress": False})
+    thread.start()
+    thread.join()
+    assert (tmp_path / "best.safetensors").exists()
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = os.fsync
+    full = False
+
+    def sync(descriptor: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        synced(descriptor)
+
+    def step(self: Any, batches: Any) -> float:
+        nonlocal full
+        full = self.iteration == 3  # from the fourth step on
+        return whole(self, batches)
+
+    whole = training._Run.step
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(training._Run, "step", step)
+    with pytest.raises(FullyConvError, match="last.pt: cannot be written .No space left on device"):
+        train(replace(small, eval_interval=6), tmp_path / "run", progress=False)
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] == 2
+    assert not list((tmp_path / "run").glob(".*"))
+    monkeypatch.undo()
+    train(small, tmp_path / "run", resume=True, progress=False)
 
 
 def test_iter_size_adds_up_to_one_large_batch(small: Recipe, tmp_path: Path) -> None:
@@ -282,7 +333,8 @@ def test_every_trained_parameter_is_in_one_group() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_name_networks_and_labels_that_fit(name: str) -> None:
     chosen = recipe(name)
-    assert training._label_space(chosen).num_classes == chosen.model.num_classes
+    labels = label_space(chosen.data.labels, chosen.model.num_classes)
+    assert labels.num_classes == chosen.model.num_classes
 
 
 def test_a_recipe_that_does_not_exist() -> None:

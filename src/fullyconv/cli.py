@@ -70,7 +70,7 @@ def evaluate(
     model: Annotated[str, tyro.conf.Positional],
     data: Annotated[Path, tyro.conf.Positional],
     split: str = "val",
-    out: Path | None = None,
+    out: Path = Path("scores.json"),
 ) -> int:
     """Score a model on labelled pictures: the paper's four numbers and each class's IU.
 
@@ -86,8 +86,7 @@ def evaluate(
 
     metrics = verb.evaluate(model, data, split=split, out=out, progress=sys.stderr.isatty())
     print(verb.table(metrics, read_header(model_path(model)).labels))
-    if out is not None:
-        print(out)
+    print(out)
     return 0
 
 

@@ -39,10 +39,27 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise
-        raise FullyConvError(
-            f"{path}: cannot be written ({cause.strerror or cause}); check the folder, its "
-            "permissions and the free space"
-        ) from error
+        raise _unwritable(path, cause) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def append_line(path: str | os.PathLike[str], line: str) -> None:
+    """Add a line to a text file.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise _unwritable(Path(path), error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> FullyConvError:
+    return FullyConvError(
+        f"{path}: cannot be written ({error.strerror or error}); check the folder, its "
+        "permissions and the free space"
+    )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -22,14 +25,13 @@ from tqdm import tqdm
 import fullyconv
 from fullyconv.checkpoint import Header, load_model, save_model
 from fullyconv.config import Recipe
-from fullyconv.data.augment import Augmentation
 from fullyconv.data.batches import training_batches
-from fullyconv.data.folder import FolderDataset, Sample
+from fullyconv.data.folder import Sample
+from fullyconv.data.sources import augmentation, label_space, open_datasets
 from fullyconv.data.statistics import class_weights, count_classes
-from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.errors import FullyConvError
 from fullyconv.evaluation import score
-from fullyconv.files import write_whole
-from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.losses import cross_entropy
 from fullyconv.metrics import Metrics
 from fullyconv.models.create import create_model
@@ -38,6 +40,7 @@ from fullyconv.optim import build_optimizer, lr_factor
 from fullyconv.prediction import Predictor, model_path
 from fullyconv.preprocess import preprocess_for
 from fullyconv.pretrained import load_imagenet
+from fullyconv.run_folder import RunFolder
 from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.surgery import transplant
 from fullyconv.visualize import beside, overlay
@@ -76,7 +79,7 @@ def train(
     optim = recipe.optim
     batches = training_batches(
         run.training_set,
-        _augmentation(recipe),
+        augmentation(recipe.data),
         run.preprocess,
         batch_size=optim.batch_size,
         seed=recipe.seed,
@@ -90,37 +93,58 @@ def train(
     bar = tqdm(
         total=optim.max_iters, initial=run.iteration, unit="step", disable=not progress, leave=True
     )
-    try:
+    with bar, _interrupts() as interrupted:
         while run.iteration < optim.max_iters:
             loss = run.step([next(stream) for _ in range(optim.iter_size)])
             bar.update()
             run.log(loss, bar)
             if run.due(recipe.eval_interval):
-                run.score()
-            if run.due(recipe.save_interval):
+                bar.write(run.score())
+            if run.due(recipe.save_interval) or interrupted():
                 run.save()
-    except KeyboardInterrupt:
-        run.save()
-        raise FullyConvError(
-            f"stopped after {run.iteration} of {optim.max_iters} steps, which are saved; "
-            f"--resume with --out {out_dir} goes on from there"
-        ) from None
+            if interrupted() and run.iteration < optim.max_iters:
+                raise FullyConvError(
+                    f"stopped after {run.iteration} of {optim.max_iters} steps, which are saved; "
+                    f"--resume with --out {out_dir} goes on from there"
+                )
+    return run.folder.best_path
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C back until a step is whole; a second one stops at once, without saving.
+
+    Yields:
+        A function that tells whether Ctrl-C was pressed.
+    """
+    pressed: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals reach the main thread only
+        return
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: bool(pressed)
     finally:
-        bar.close()
-    return run.best_path
+        signal.signal(signal.SIGINT, before)
 
 
 class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
-        self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.best_path, self.last_path = folder / "best.safetensors", folder / "last.pt"
+        self.recipe, self.progress = recipe, progress
+        self.folder = RunFolder(folder)
         self.accelerator = Accelerator(
             mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
         )
-        self.labels = _label_space(recipe)
-        self.training_set, self.validation_set = _datasets(recipe, self.labels)
+        self.labels = label_space(recipe.data.labels, recipe.model.num_classes)
+        self.training_set, self.validation_set = open_datasets(recipe.data, self.labels)
         self.preprocess = preprocess_for(recipe.model.backbone)
         self.weight = self._class_weights()
         torch.manual_seed(recipe.seed)
@@ -163,14 +187,10 @@ class _Run:
         """Open the run folder: a new one, or the one to go on with."""
         if resume:
             self._restore()
-        elif self.last_path.exists():
-            raise FullyConvError(
-                f"{self.folder} already holds a run; go on with it by --resume, or give another "
-                "folder with --out"
-            )
-        text = json.dumps(asdict(self.recipe), indent=1, default=str).encode()
+        else:
+            self.folder.refuse_if_used()
         if self.accelerator.is_main_process:
-            write_whole(self.folder / "recipe.json", lambda file: file.write(text))
+            self.folder.write_recipe(self.recipe)
 
     def step(self, batches: list[tuple[Tensor, Tensor]]) -> float:
         """One step of the optimiser over ``iter_size`` batches; returns their mean loss."""
@@ -194,7 +214,7 @@ class _Run:
         if not math.isfinite(total):
             raise FullyConvError(
                 f"the loss is {total} at step {self.iteration + 1}: the run has diverged and "
-                f"stops. The checkpoints in {self.folder} are from before; lower --optim.lr"
+                f"stops. The checkpoints in {self.folder.path} are from before; lower --optim.lr"
             )
         if valid:
             self.optimizer.step()
@@ -240,9 +260,7 @@ class _Run:
 
     def _write_log(self, **values: Any) -> None:
         if self.accelerator.is_main_process:
-            line = json.dumps({"step": self.iteration, **values})
-            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            self.folder.log(self.iteration, **values)
 
     def scored_model(self) -> nn.Module:
         """The weights that are scored and saved: the moving average, where there is one."""
@@ -250,11 +268,15 @@ class _Run:
         unwrapped: nn.Module = self.accelerator.unwrap_model(model)
         return unwrapped
 
-    def score(self) -> None:
-        """Score the validation pictures, keep some overlays, and the model if it is the best."""
+    def score(self) -> str:
+        """Score the validation pictures, keep some overlays, and the model if it is the best.
+
+        Returns:
+            A line that says how it did.
+        """
         if self.validation_set is None:
             self._keep_best({})
-            return
+            return f"step {self.iteration}: saved {self.folder.best_path}"
         model = self.scored_model().eval()
         runtime = TorchRuntime(model, self.accelerator.device)
         predictor = Predictor.of(runtime, self._header({}))
@@ -275,9 +297,15 @@ class _Run:
             mean_accuracy=metrics.mean_accuracy,
             frequency_weighted_iou=metrics.frequency_weighted_iou,
         )
-        if metrics.mean_iou > self.best:
+        better = metrics.mean_iou > self.best
+        if better:
             self.best = metrics.mean_iou
             self._keep_best(_summary(metrics, self.labels))
+        return (
+            f"step {self.iteration}: mean IU {100 * metrics.mean_iou:.1f}"
+            f"{' (the best so far)' if better else ''}, "
+            f"pixel accuracy {100 * metrics.pixel_accuracy:.1f}"
+        )
 
     def _keep_sample(self, index: int, sample: Sample, preds: NDArray[np.uint8]) -> None:
         assert self.validation_set is not None
@@ -288,14 +316,12 @@ class _Run:
             overlay(sample.image, sample.target, self.labels),
             overlay(sample.image, preds, self.labels),
         )
-        image = Image.fromarray(shown)
-        path = self.folder / "samples" / f"{sample.name}-{self.iteration:06d}.jpg"
-        write_whole(path, lambda file: image.save(file, "JPEG", quality=88))
+        self.folder.write_sample(sample.name, self.iteration, shown)
 
     def _keep_best(self, metrics: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
             model = self.scored_model()
-            save_model(model, self.best_path, header=self._header(metrics), half=True)
+            save_model(model, self.folder.best_path, header=self._header(metrics), half=True)
 
     def _header(self, metrics: dict[str, Any]) -> Header:
         root = self.recipe.data.root
@@ -332,63 +358,19 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        write_whole(self.last_path, lambda file: torch.save(state, file))
+        self.folder.save_state(state)
 
     def _restore(self) -> None:
-        if not self.last_path.is_file():
-            raise FullyConvError(f"{self.last_path}: no such file, so there is no run to resume")
+        state = self.folder.load_state(self.accelerator.device)
         try:
-            state = torch.load(
-                self.last_path, map_location=self.accelerator.device, weights_only=True
-            )
             self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.iteration, self.best = state["step"], state["best"]
             self.skipped, self.weights_from = state["skipped"], state["weights_from"]
-        except Exception as error:
-            raise FullyConvError(
-                f"{self.last_path}: does not fit this recipe, or is damaged "
-                f"({str(error).splitlines()[0]})"
-            ) from error
-
-
-def _label_space(recipe: Recipe) -> LabelSpace:
-    name = recipe.data.labels
-    if name not in LABEL_SPACES:
-        raise UsageError(
-            f"there is no label space {name!r}. {did_you_mean(name, list(LABEL_SPACES))}"
-        )
-    labels = LABEL_SPACES[name]
-    if labels.num_classes != recipe.model.num_classes:
-        raise UsageError(
-            f"the network has {recipe.model.num_classes} classes, but the labels {name!r} have "
-            f"{labels.num_classes}; set --model.num-classes {labels.num_classes}"
-        )
-    return labels
-
-
-def _datasets(recipe: Recipe, labels: LabelSpace) -> tuple[FolderDataset, FolderDataset | None]:
-    data = recipe.data
-    if data.root is None:
-        raise UsageError("no data set folder is given; name it with --data.root FOLDER")
-    training = FolderDataset(data.root, data.train, labels)
-    if not data.val:
-        return training, None
-    validation = FolderDataset(data.root, data.val, labels)
-    shared = {p.stem for p, _ in training.pairs} & {p.stem for p, _ in validation.pairs}
-    if shared:
-        raise FullyConvError(
-            f"{len(shared)} pictures are in both {data.train!r} and {data.val!r} "
-            f"({', '.join(sorted(shared)[:3])}): the score would be of pictures learned by heart"
-        )
-    return training, validation
-
-
-def _augmentation(recipe: Recipe) -> Augmentation:
-    data = recipe.data
-    return Augmentation(crop=data.crop, scale=data.scale, mirror=data.mirror, color=data.color)
+        except Exception as error:  # load_state_dict raises many kinds for a foreign state
+            raise self.folder.unfit(error) from error
 
 
 def _summary(metrics: Metrics, labels: LabelSpace) -> dict[str, Any]:

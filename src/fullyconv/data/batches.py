@@ -6,6 +6,7 @@ way, whether the run came there in one go or was resumed, and however many proce
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,6 +100,11 @@ def _or_raise(batch: Any) -> Any:
     return batch
 
 
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the training process decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def training_batches(
     dataset: FolderDataset,
     augmentation: Augmentation,
@@ -132,6 +138,7 @@ def training_batches(
         _Varied(dataset, augmentation, preprocess, seed),
         batch_sampler=_Draws(len(dataset), batch_size, seed, start, stop, rank, world),
         num_workers=workers,
+        worker_init_fn=_ignore_interrupts,
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
     )

@@ -1,0 +1,87 @@
+"""What a training run leaves on disk: recipe, log, samples, and the state to resume from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from fullyconv.config import Recipe
+from fullyconv.errors import FullyConvError
+from fullyconv.files import append_line, write_whole
+from fullyconv.visualize import Pixels
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: The folder; made with the first file.
+
+    Attributes:
+        best_path: The best network so far, a checkpoint to predict with.
+        last_path: Everything a resumed run needs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.best_path = path / "best.safetensors"
+        self.last_path = path / "last.pt"
+
+    def refuse_if_used(self) -> None:
+        """Raise if another run's state is there.
+
+        Raises:
+            FullyConvError: If there is.
+        """
+        if self.last_path.exists():
+            raise FullyConvError(
+                f"{self.path} already holds a run; go on with it by --resume, or give another "
+                "folder with --out"
+            )
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Keep the recipe as JSON."""
+        text = json.dumps(asdict(recipe), indent=1, default=str).encode()
+        write_whole(self.path / "recipe.json", lambda file: file.write(text))
+
+    def log(self, step: int, **values: Any) -> None:
+        """Add a line of JSON to the log."""
+        append_line(self.path / "log.jsonl", json.dumps({"step": step, **values}))
+
+    def write_sample(self, name: str, step: int, shown: Pixels) -> None:
+        """Keep a picture (H, W, 3) of what the network sees and says at a step."""
+        image = Image.fromarray(shown)
+        path = self.path / "samples" / f"{name}-{step:06d}.jpg"
+        write_whole(path, lambda file: image.save(file, "JPEG", quality=88))
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Write the state to resume from: numbers, text and tensors, nothing else."""
+        write_whole(self.last_path, lambda file: torch.save(state, file))
+
+    def load_state(self, device: torch.device) -> dict[str, Any]:
+        """Read the state to resume from.
+
+        Raises:
+            FullyConvError: If there is none, or it is damaged.
+        """
+        if not self.last_path.is_file():
+            raise FullyConvError(f"{self.last_path}: no such file, so there is no run to resume")
+        try:
+            state: dict[str, Any] = torch.load(
+                self.last_path, map_location=device, weights_only=True
+            )
+        except Exception as error:  # torch.load raises many kinds for a damaged file
+            raise self.unfit(error) from error
+        return state
+
+    def unfit(self, error: Exception) -> FullyConvError:
+        """The error for a state that cannot be gone on with."""
+        return FullyConvError(
+            f"{self.last_path}: does not fit this recipe, or is damaged "
+            f"({str(error).splitlines()[0]})"
+        )
