@@ -43,3 +43,15 @@ def test_the_readme_names_the_commands_of_the_makefile() -> None:
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([\w-]+)", readme):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_answer_to_a_users_problem_has_its_test() -> None:
+    table = (ROOT / "docs" / "user-problems.md").read_text()
+    rows = [row for row in table.splitlines() if re.match(r"\| \d+\.", row)]
+    assert len(rows) == 20
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    for row in rows:
+        names = re.findall(r"`(test_\w+)`", row.split("|")[-2])
+        assert names, row
+        for name in names:
+            assert f"def {name}(" in tests, name
