@@ -16,13 +16,13 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # where they stand in one line together with a star.
 LEVELS = [
     ["errors"],
-    ["config", "files", "labels", "preprocess"],
-    ["images", "recipes", "models.geometry", "caffe.*"],
-    ["models.layers", "losses", "metrics", "optim", "visualize", "weights_table", "download"],
+    ["config", "files", "labels"],
+    ["images", "recipes", "preprocess", "models.geometry", "caffe.*"],
+    ["models.layers", "losses", "metrics", "visualize", "weights_table", "download"],
     ["weights"],
     ["models.backbones.*"],
     ["models.fcn"],
-    ["models.fusion"],
+    ["models.fusion", "optim"],
     ["models.create"],
     ["checkpoint", "surgery", "network_info", "data.folder", "data.augment", "run_folder"],
     ["conversion", "pretrained", "runtimes.*", "data.batches", "data.statistics", "data.sources"],

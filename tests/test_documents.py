@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from fullyconv.cli import main
 from fullyconv.models.create import create_model
 from fullyconv.surgery import caffe_layers
 
@@ -55,3 +57,27 @@ def test_every_answer_to_a_users_problem_has_its_test() -> None:
         assert names, row
         for name in names:
             assert f"def {name}(" in tests, name
+
+
+def test_the_python_in_the_readme_runs_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    test = doctest.DocTestParser().get_doctest(block[1], {}, "README.md", "README.md", 0)
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_the_commands_in_the_readme_exist(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is parsed by the real parser; --help at its end keeps it from running."""
+    commands = re.findall(r"^fcn (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 6
+    for command in commands:
+        monkeypatch.setattr("sys.argv", ["fcn", *command.split(), "--help"])
+        with pytest.raises(SystemExit) as exit_info:
+            main()
+        assert exit_info.value.code == 0, command
+        assert "usage: fcn" in capsys.readouterr().out

@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fullyconv.errors import FullyConvError
-from fullyconv.files import write_whole
+from fullyconv.files import append_line, write_whole
 
 
 class FullDisk:
@@ -108,9 +109,7 @@ class Limited:
 
     def write(self, content: bytes) -> int:
         self.room -= len(content)
-        if self.room < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self.file.write(content)
+        return FullDisk()() if self.room < 0 else self.file.write(content)
 
     def flush(self) -> None:
         self.file.flush()
@@ -120,11 +119,15 @@ def test_torch_and_pillow_on_a_full_disk(tmp_path: Path) -> None:
     import torch
 
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8))
-    writers = {
-        "last.pt": lambda file: torch.save({"a": torch.zeros(20_000)}, Limited(file, 5000)),
-        "mask.png": lambda file: noise.save(Limited(file, 5000), "PNG"),
+    writers: dict[str, Callable[[Any], object]] = {
+        "last.pt": lambda file: torch.save({"a": torch.zeros(20_000)}, file),
+        "mask.png": lambda file: noise.save(file, "PNG"),
     }
-    for name, write in writers.items():
+    for name, writer in writers.items():
+
+        def write(file: BinaryIO, writer: Callable[[Any], object] = writer) -> None:
+            writer(Limited(file, 5000))
+
         with pytest.raises(FullyConvError, match=rf"{name}: cannot be written \(No space left"):
             write_whole(tmp_path / name, write)
     assert names(tmp_path) == []
@@ -132,7 +135,7 @@ def test_torch_and_pillow_on_a_full_disk(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FullyConvError, match=r"c\.bin: cannot be written \((File exists|Not a dir"):
+    with pytest.raises(FullyConvError, match=r"c\.bin: cannot be written \((File exists|Not)"):
         write_whole(tmp_path / "file" / "c.bin", lambda file: file.write(b""))
     (tmp_path / "folder").mkdir()
     with pytest.raises(FullyConvError, match=r"folder: cannot be written \(Is a directory\)"):
@@ -168,3 +171,16 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "usual").write_bytes(b"")
     write_whole(tmp_path / "ours", lambda file: file.write(b""))
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_lines_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for line in ("one", "zwölf"):
+        append_line(path, line)
+    assert path.read_bytes() == "one\nzwölf\n".encode()
+
+
+def test_lines_that_cannot_be_added(tmp_path: Path) -> None:
+    with pytest.raises(FullyConvError, match=r"x\.txt: cannot be written \(No such file or direct"):
+        append_line(tmp_path / "missing" / "x.txt", "one")
+    assert names(tmp_path) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from fullyconv.config import BACKBONES
+from fullyconv.config import BACKBONES, RELEASED_MODELS
 from fullyconv.errors import FullyConvError
 from fullyconv.preprocess import (
     CAFFE,
@@ -23,6 +23,7 @@ from fullyconv.preprocess import (
     TORCHVISION,
     Preprocess,
     preprocess_for,
+    released_preprocess,
 )
 
 Pixels = NDArray[np.uint8]
@@ -90,13 +91,42 @@ def test_any_numbers(
 
 
 def test_means_of_the_release() -> None:
-    # nyud_layers.py and siftflow_layers.py
-    assert NYUD_COLOR.mean == (116.190, 97.203, 92.318)
-    assert NYUD_HHA.mean == (132.431, 94.076, 118.477)
-    assert SIFTFLOW_COLOR.mean == (114.578, 115.294, 108.353)
-    for preprocess in (CAFFE, NYUD_COLOR, NYUD_HHA, SIFTFLOW_COLOR):
-        assert (preprocess.order, preprocess.scale) == ("BGR", 1)
-        assert preprocess.std == (1, 1, 1)
+    # nyud_layers.py and siftflow_layers.py: mean_bgr, mean_hha, mean_logd
+    color, hha, log_depth = (116.190, 97.203, 92.318), (132.431, 94.076, 118.477), (7.844,)
+    means = {
+        "nyud-fcn32s-color": ("BGR", color),
+        "nyud-fcn32s-hha": ("RGB", hha),  # load_hha leaves the channels as they are
+        "nyud-fcn32s-color-d": ("BGR", color + log_depth),
+        "nyud-fcn32s-color-hha": ("BGR", color + hha),
+        "siftflow-fcn8s": ("BGR", (114.578, 115.294, 108.353)),
+        "voc-fcn8s": ("BGR", (104.00698793, 116.66876762, 122.67891434)),
+    }
+    for name, (order, mean) in means.items():
+        got = released_preprocess(name)
+        assert (got.order, got.mean) == (order, mean), name
+        assert (got.scale, got.std) == (1, (1,) * len(mean)), name
+
+
+@pytest.mark.parametrize("name", RELEASED_MODELS)
+def test_released_nets_get_as_many_channels_as_they_take(name: str) -> None:
+    assert len(released_preprocess(name).mean) == RELEASED_MODELS[name].in_channels
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_only_the_first_three_channels_change_places(channels: int) -> None:
+    image = np.arange(channels, dtype=np.uint8)[None, None].repeat(2, 0).repeat(5, 1)
+    got = Preprocess(order="BGR", mean=(0.0,) * channels, std=(1.0,) * channels)(image)
+    assert got.shape == (channels, 2, 5)
+    assert (
+        got[:, 1, 4].tolist()
+        == {
+            1: [0],
+            2: [1, 0],
+            3: [2, 1, 0],
+            4: [2, 1, 0, 3],
+            6: [2, 1, 0, 3, 4, 5],
+        }[channels]
+    )
 
 
 def test_views_of_larger_pictures_are_read_right() -> None:

@@ -326,8 +326,9 @@ def test_every_trained_parameter_is_in_one_group() -> None:
     model = create_model(model_config("fcn8s_efficientnet_lite0", width=1 / 16))
     groups = parameter_groups(model)
     grouped = [p for group in groups.values() for p in group]
-    assert {id(p) for p in grouped} == {id(p) for p in model.parameters()}
-    assert all(p.ndim == 4 for p in groups["decayed"])
+    assert sorted(map(id, grouped)) == sorted(id(p) for p in model.parameters())
+    assert all(p.ndim == 4 for p in groups["kernels"])
+    assert len(groups["score_biases"]) == 3
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -335,6 +336,68 @@ def test_recipes_name_networks_and_labels_that_fit(name: str) -> None:
     chosen = recipe(name)
     labels = label_space(chosen.data.labels, chosen.model.num_classes)
     assert labels.num_classes == chosen.model.num_classes
+
+
+# paper.md, section 3, from the release's solver.prototxt and solve.py: base_lr, momentum,
+# iter_size, steps really run, and the net that the weights come from
+SOLVERS = {
+    "voc-fcn32s": (1e-10, 0.99, 1, 100_000, ""),
+    "voc-fcn16s": (1e-12, 0.99, 1, 100_000, "voc-fcn32s"),
+    "voc-fcn8s": (1e-14, 0.99, 1, 100_000, "voc-fcn16s"),
+    "voc-fcn8s-atonce": (1e-10, 0.99, 1, 300_000, ""),
+    "voc-fcn-alexnet": (1e-4, 0.9, 20, 100_000, ""),
+    "pascalcontext-fcn32s": (1e-10, 0.99, 1, 400_000, ""),
+    "pascalcontext-fcn16s": (1e-12, 0.99, 1, 400_000, "pascalcontext-fcn32s"),
+    "pascalcontext-fcn8s": (1e-14, 0.99, 1, 400_000, "pascalcontext-fcn16s"),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_recipes_are_the_authors(name: str) -> None:
+    chosen = recipe(name)
+    optim = chosen.optim
+    found = (optim.lr, optim.momentum, optim.iter_size, optim.max_iters, chosen.continues)
+    assert found == SOLVERS[name]
+    assert optim.weight_decay == 0.0005
+    assert optim.schedule == "fixed"
+    assert optim.batch_size == 1
+    assert optim.reduction == ("mean" if "alexnet" in name else "sum")
+
+
+def test_a_stage_asks_for_the_one_before(scenes: Path, tmp_path: Path) -> None:
+    for path in [*scenes.glob("*/labels/*.png")]:
+        Image.fromarray(np.full((48, 64), 3, np.uint8)).save(path)
+    run = recipe("voc-fcn16s")
+    run = replace(run, data=replace(run.data, root=scenes), model=replace(run.model, width=1 / 16))
+    with pytest.raises(
+        UsageError, match="goes on from voc-fcn32s: train that one and name its che"
+    ):
+        train(run, tmp_path / "run", progress=False)
+
+
+def test_the_scores_alone_can_be_trained(small: Recipe, tmp_path: Path) -> None:
+    """FCN-32s-fixed: the backbone, batch norm's statistics included, stays as it was."""
+    run = longer(small, trained="scores", max_iters=2, average=0.0)
+    run = replace(run, model=model_config("fcn8s_efficientnet_lite0", num_classes=11, width=1 / 4))
+    torch.manual_seed(run.seed)
+    before = create_model(run.model).state_dict()
+    train(run, tmp_path / "run", progress=False)
+    after = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"head"}
+
+
+def test_patch_sampling_is_loss_sampling(small: Recipe, tmp_path: Path) -> None:
+    """With a quarter of the pixels kept, the first summed loss is a quarter of it (section 3.4)."""
+    losses = []
+    for keep in (1.0, 0.25):
+        run = longer(
+            small, reduction="sum", lr=1e-9, optimizer="sgd", keep_pixels=keep, max_iters=1,
+            class_weights="none",
+        )  # fmt: skip
+        train(run, tmp_path / str(keep), progress=False)
+        losses.append(log(tmp_path / str(keep))[0]["loss"])
+    assert losses[1] == pytest.approx(losses[0] / 4, rel=0.1)
 
 
 def test_a_recipe_that_does_not_exist() -> None:

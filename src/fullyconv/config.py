@@ -68,6 +68,13 @@ class ModelConfig:
                 f"late fusion of {len(self.streams)} streams needs {3 * len(self.streams)} input "
                 f"channels, not {self.in_channels}"
             )
+        if self.heads and (self.streams or self.heads[0][1] != self.num_classes):
+            raise UsageError(
+                f"heads {self.heads} go with one stream, and the first has num_classes "
+                f"({self.num_classes}) classes"
+            )
+        if any(classes < 1 for _, classes in self.heads):
+            raise UsageError(f"heads {self.heads} must have at least 1 class each")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,8 @@ class DataConfig:
     """Folder of the data set: train/ and val/, each with images/ and labels/."""
     labels: str = "camvid"
     """Name of the label space: what the ids in the label files mean."""
+    preprocess: str = "auto"
+    """Mean and channel order: auto (the backbone's), or those of a released net, by its name."""
     train: str = "train"
     """Sub-folder of the pictures to train on."""
     val: str = "val"
@@ -127,7 +136,15 @@ class OptimConfig:
     warmup: float = 0.05
     """Share of the steps over which the cosine schedule warms up."""
     reduction: Literal["sum", "mean"] = "mean"
-    """Loss summed over pixels (the authors' heavy regime) or averaged."""
+    """Loss of a picture: summed over its pixels (the authors' heavy regime) or averaged."""
+    bias_lr: float = 2.0
+    """sgd: factor on the learning rate of the backbone's biases; the scores' is always 2."""
+    bias_decay: float = 0.0
+    """sgd: factor on the decay of the backbone's biases; the scores' is always 0."""
+    trained: Literal["all", "scores"] = "all"
+    """What is trained: everything, or the class scores alone (the paper's FCN-32s-fixed)."""
+    keep_pixels: float = 1.0
+    """Chance that a pixel's loss counts: below 1, patch sampling as loss sampling (section 3.4)."""
     class_weights: Literal["none", "median_frequency", "enet"] = "none"
     """Factors on each class's loss, from the pixel counts of the training labels."""
     average: float = 0.0
@@ -144,6 +161,10 @@ class OptimConfig:
             raise UsageError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if not 0 <= self.warmup <= 1:
             raise UsageError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to 1")
+        if not 0 < self.keep_pixels <= 1:
+            raise UsageError(
+                f"keep_pixels is {self.keep_pixels}; it is a chance, above 0 and at most 1"
+            )
         for name in ("momentum", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(
@@ -173,6 +194,8 @@ class Recipe:
     """Steps between two lines of the log."""
     from_scratch: bool = False
     """Start from random weights; without it, a backbone without ImageNet weights is refused."""
+    continues: str = ""
+    """Recipe that this one goes on from, by --init-from (staged training); empty for none."""
     init_from: str = ""
     """Checkpoint to start from instead: all layers that fit, also of a net of other classes."""
     backbone_weights: str = "auto"

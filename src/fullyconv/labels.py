@@ -216,6 +216,9 @@ NYUDV2 = LabelSpace(
     void=(0,),
 )
 
+# The same but for the last class, where label files write otherprop and void as one id, 39.
+NYUDV2_39 = LabelSpace(categories=NYUDV2.categories[:39], void=(39, IGNORE_INDEX))
+
 PASCAL_CONTEXT = LabelSpace(
     categories=_names(
         "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, "
@@ -262,6 +265,7 @@ CAMVID = LabelSpace(
 LABEL_SPACES = {
     "voc": VOC,
     "nyud": NYUDV2,
+    "nyudv2-39": NYUDV2_39,
     "pascalcontext": PASCAL_CONTEXT,
     "siftflow": SIFTFLOW,
     "camvid": CAMVID,

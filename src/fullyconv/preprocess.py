@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.errors import FullyConvError
+from fullyconv.config import RELEASED_MODELS
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +148,22 @@ def released_preprocess(name: str) -> Preprocess:
     return _RELEASED.get(name, CAFFE)
 
 
-def preprocess_for(backbone: str) -> Preprocess:
-    """Preprocessing that the ImageNet weights of a backbone were trained with."""
+def preprocess_for(backbone: str, name: str = "auto") -> Preprocess:
+    """Preprocessing of a training run.
+
+    Args:
+        backbone: Its backbone.
+        name: A released network's folder name, for that network's; or ``"auto"``, for what the
+            backbone's ImageNet weights were trained with.
+
+    Raises:
+        UsageError: If the name is neither.
+    """
+    if name in RELEASED_MODELS:
+        return released_preprocess(name)
+    if name != "auto":
+        known = ["auto", *RELEASED_MODELS]
+        raise UsageError(f"there is no preprocessing {name!r}. {did_you_mean(name, known)}")
     if backbone.endswith("_torchvision"):
         return TORCHVISION
     return EFFICIENTNET_LITE if backbone.startswith("efficientnet_lite") else CAFFE

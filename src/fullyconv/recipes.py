@@ -2,8 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.errors import UsageError, did_you_mean
+
+# Learning rate and momentum of each stage of the release (*/solver.prototxt): the loss is summed
+# over a picture's pixels, one picture at a time, and momentum 0.99 stands for a batch of 20.
+_HEAVY_LR = {32: 1e-10, 16: 1e-12, 8: 1e-14}
+_STAGES = {"fcn16s": "fcn32s", "fcn8s": "fcn16s"}
+# Steps that the release's solve.py runs, where they are not 100,000.
+_STEPS = {
+    "voc-fcn8s-atonce": 300_000,
+    "pascalcontext-fcn32s": 400_000,
+    "pascalcontext-fcn16s": 400_000,
+    "pascalcontext-fcn8s": 400_000,
+}
+# Mean IU in per cent and where it stands: the release's README for PASCAL VOC (seg11valid), the
+# CVPR paper's tables 5 and 6 for SIFT Flow and PASCAL-Context (59 classes).
+_PUBLISHED = {
+    "voc-fcn32s": "63.6 mean IU on seg11valid (release's README)",
+    "voc-fcn16s": "65.0 mean IU on seg11valid (release's README)",
+    "voc-fcn8s": "65.5 mean IU on seg11valid (release's README)",
+    "voc-fcn8s-atonce": "65.4 mean IU on seg11valid (release's README)",
+    "voc-fcn-alexnet": "48.0 mean IU on seg11valid (release's README)",
+    "pascalcontext-fcn32s": "31.8 mean IU over 59 classes (arXiv 1411.4038v2, table 6)",
+    "pascalcontext-fcn16s": "34.8 mean IU over 59 classes (arXiv 1411.4038v2, table 6)",
+    "pascalcontext-fcn8s": "35.1 mean IU over 59 classes (arXiv 1411.4038v2, table 6)",
+}
+
+
+def _released(name: str) -> tuple[str, Recipe]:
+    """The regime in which the authors trained a network of their release."""
+    data, _, stage = name.partition("-")
+    model = model_config(name)
+    optim = OptimConfig(
+        optimizer="sgd",
+        lr=_HEAVY_LR[model.stride],
+        momentum=0.99,
+        weight_decay=0.0005,
+        batch_size=1,
+        max_iters=_STEPS.get(name, 100_000),
+        schedule="fixed",
+        reduction="sum",
+    )
+    if name == "voc-fcn8s-atonce":
+        optim = replace(optim, lr=1e-10)
+    if name == "voc-fcn-alexnet":  # the one net with an averaged loss and accumulated gradients
+        optim = replace(
+            optim,
+            lr=1e-4,
+            momentum=0.9,
+            iter_size=20,
+            reduction="mean",
+            bias_lr=1.0,
+            bias_decay=1.0,
+        )
+    recipe = Recipe(
+        model=model,
+        data=DataConfig(labels=data, preprocess=name),
+        optim=optim,
+        continues=f"{data}-{_STAGES[stage]}" if stage in _STAGES else "",
+        eval_interval=4000,
+        save_interval=4000,
+        log_interval=20,
+    )
+    return f"the authors' regime: {_PUBLISHED[name]}", recipe
+
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "camvid-fcn8s-efficientnet_lite0": (
@@ -28,6 +93,30 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             "on CamVid, research data whose owners state no terms for trained networks",
         ),
     ),
+    "nyudv2-fcn8s-efficientnet_lite0": (
+        "NYUDv2 rooms, colour only, 39 classes (otherprop counts as void)",
+        Recipe(
+            model=model_config("fcn8s_efficientnet_lite0", num_classes=39),
+            data=DataConfig(
+                labels="nyudv2-39",
+                crop=(320, 416),
+                scale=(0.5, 1.25),
+                mirror=True,
+                color=0.3,
+            ),
+            optim=OptimConfig(
+                lr=1e-3,
+                weight_decay=0.02,
+                max_iters=1800,
+                class_weights="enet",
+                average=0.99,
+            ),
+            eval_interval=600,
+            licence="weights BSD-2-Clause, begun from EfficientNet-Lite0's (Apache-2.0); trained "
+            "on NYUDv2, research data whose owners state no terms for trained networks",
+        ),
+    ),
+    **{name: _released(name) for name in _PUBLISHED},
 }
 """Description and recipe by name, in the order ``fcn train --help`` lists them."""
 

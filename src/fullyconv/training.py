@@ -29,14 +29,15 @@ from fullyconv.data.batches import training_batches
 from fullyconv.data.folder import Sample
 from fullyconv.data.sources import augmentation, label_space, open_datasets
 from fullyconv.data.statistics import class_weights, count_classes
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import score
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.losses import cross_entropy
 from fullyconv.metrics import Metrics
+from fullyconv.models.backbones import Backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.layers import channels_last
-from fullyconv.optim import build_optimizer, lr_factor
+from fullyconv.optim import build_optimizer, freeze_backbone, lr_factor
 from fullyconv.prediction import Predictor, model_path
 from fullyconv.preprocess import preprocess_for
 from fullyconv.pretrained import load_imagenet
@@ -145,11 +146,13 @@ class _Run:
         )
         self.labels = label_space(recipe.data.labels, recipe.model.num_classes)
         self.training_set, self.validation_set = open_datasets(recipe.data, self.labels)
-        self.preprocess = preprocess_for(recipe.model.backbone)
+        self.preprocess = preprocess_for(recipe.model.backbone, recipe.data.preprocess)
         self.weight = self._class_weights()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
         self.weights_from = "random" if resume else self._begin(model)
+        if recipe.optim.trained == "scores":
+            freeze_backbone(model)
         model = channels_last(model.to(self.accelerator.device))
         self.optimizer: torch.optim.Optimizer
         self.model: nn.Module
@@ -175,6 +178,11 @@ class _Run:
             return Path(recipe.init_from).name
         if recipe.from_scratch:
             return "random"
+        if recipe.continues:
+            raise UsageError(
+                f"this recipe goes on from {recipe.continues}: train that one and name its "
+                "checkpoint by --init-from, or import the authors' by fcn weights import"
+            )
         return load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
 
     def _class_weights(self) -> Tensor | None:
@@ -200,15 +208,20 @@ class _Run:
         factor = lr_factor(optim, self.iteration)
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * factor
-        self.model.train()
+        self._train_mode()
         total, valid = 0.0, 0
         for images, target in batches:
             images = images.to(self.accelerator.device, memory_format=torch.channels_last)
             target = target.to(self.accelerator.device)
+            if optim.keep_pixels < 1:
+                left_out = torch.rand(target.shape, device=target.device) >= optim.keep_pixels
+                target = target.masked_fill(left_out, IGNORE_INDEX)
             with self.accelerator.autocast():
                 logits = self.model(images)
             loss = cross_entropy(logits, target, optim.reduction, weight=self.weight)
-            self.accelerator.backward(loss / (optim.iter_size if optim.reduction == "mean" else 1))
+            if optim.reduction == "sum":  # per picture, as Caffe divides by the batch
+                loss = loss / len(target)
+            self.accelerator.backward(loss / optim.iter_size)
             total += loss.item()
             valid += int((target != IGNORE_INDEX).sum())
         if not math.isfinite(total):
@@ -225,6 +238,13 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return total / len(batches)
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        if self.recipe.optim.trained == "scores":
+            for part in self.model.modules():
+                if isinstance(part, Backbone):
+                    part.eval()
 
     def due(self, interval: int) -> bool:
         """Whether something that is done every ``interval`` steps, and at the end, is due."""
