@@ -35,7 +35,7 @@ def test_help_is_quick_and_needs_no_torch() -> None:
     """The promise is 0.5 s on an idle machine; here only what it imports can be asserted."""
     code = (
         "import sys; sys.argv = ['fcn', '--help']\n"
-        "import fullyconv, fullyconv.cli, fullyconv.recipes\n"
+        "import fullyconv, fullyconv.cli\n"
         "try: fullyconv.cli.main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'PIL', 'accelerate', 'tqdm'} & set(sys.modules)\n"

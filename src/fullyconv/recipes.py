@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.errors import UsageError, did_you_mean
+from fullyconv.labels import LABEL_SPACES
 
 # Learning rate and momentum of each stage of the release (*/solver.prototxt): the loss is summed
 # over a picture's pixels, one picture at a time, and momentum 0.99 stands for a batch of 20.
@@ -70,51 +71,34 @@ def _released(name: str) -> tuple[str, Recipe]:
     return f"the authors' regime: {_PUBLISHED[name]}", recipe
 
 
+_LITE_LICENCE = (
+    "weights BSD-2-Clause, begun from EfficientNet-Lite0's (Apache-2.0); trained on {}, research "
+    "data whose owners state no terms for trained networks"
+)
+
+
+def _finetuned(labels: str, data: str, scale: tuple[float, float], steps: int) -> Recipe:
+    """EfficientNet-Lite0 from ImageNet weights, in an hour on two cores."""
+    return Recipe(
+        model=model_config(
+            "fcn8s_efficientnet_lite0", num_classes=LABEL_SPACES[labels].num_classes
+        ),
+        data=DataConfig(labels=labels, crop=(320, 416), scale=scale, mirror=True, color=0.3),
+        optim=OptimConfig(
+            lr=1e-3, weight_decay=0.02, max_iters=steps, class_weights="enet", average=0.99
+        ),
+        licence=_LITE_LICENCE.format(data),
+    )
+
+
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "camvid-fcn8s-efficientnet_lite0": (
         "CamVid road scenes, 11 classes: the model shipped in the package",
-        Recipe(
-            model=model_config("fcn8s_efficientnet_lite0", num_classes=11),
-            data=DataConfig(
-                labels="camvid",
-                crop=(320, 416),
-                scale=(0.75, 1.75),
-                mirror=True,
-                color=0.3,
-            ),
-            optim=OptimConfig(
-                lr=1e-3,
-                weight_decay=0.02,
-                max_iters=2000,
-                class_weights="enet",
-                average=0.99,
-            ),
-            licence="weights BSD-2-Clause, begun from EfficientNet-Lite0's (Apache-2.0); trained "
-            "on CamVid, research data whose owners state no terms for trained networks",
-        ),
+        _finetuned("camvid", "CamVid", (0.75, 1.75), steps=2000),
     ),
     "nyudv2-fcn8s-efficientnet_lite0": (
         "NYUDv2 rooms, colour only, 39 classes (otherprop counts as void)",
-        Recipe(
-            model=model_config("fcn8s_efficientnet_lite0", num_classes=39),
-            data=DataConfig(
-                labels="nyudv2-39",
-                crop=(320, 416),
-                scale=(0.5, 1.25),
-                mirror=True,
-                color=0.3,
-            ),
-            optim=OptimConfig(
-                lr=1e-3,
-                weight_decay=0.02,
-                max_iters=1800,
-                class_weights="enet",
-                average=0.99,
-            ),
-            eval_interval=600,
-            licence="weights BSD-2-Clause, begun from EfficientNet-Lite0's (Apache-2.0); trained "
-            "on NYUDv2, research data whose owners state no terms for trained networks",
-        ),
+        _finetuned("nyudv2-39", "NYUDv2", (0.5, 1.25), steps=1800),
     ),
     **{name: _released(name) for name in _PUBLISHED},
 }

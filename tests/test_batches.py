@@ -1,0 +1,236 @@
+"""The stream of batches is a function of seed and iteration, however often it is interrupted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from fullyconv.data.augment import Augmentation
+from fullyconv.data.batches import training_batches
+from fullyconv.data.folder import FolderDataset
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.labels import LabelSpace
+from fullyconv.preprocess import Preprocess
+
+PLAIN = Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+VARIED = Augmentation(crop=(6, 7), scale=(0.5, 2), mirror=True, color=0.5)
+SPACE = LabelSpace(categories=("ground", "tree"))
+SIZE = 5
+QUICK = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+# Python 3.12 warns of every fork beside a thread; ours is PyTorch's own
+FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> FolderDataset:
+    """Five pictures of 8 x 9; picture k is grey 10 + k, its first row void, the rest k % 2."""
+    root = tmp_path_factory.mktemp("data")
+    for kind in ("images", "labels"):
+        (root / kind).mkdir()
+    for k in range(SIZE):
+        Image.new("RGB", (9, 8), (10 + k,) * 3).save(root / "images" / f"{k}.png")
+        labels = np.full((8, 9), k % 2, np.uint8)
+        labels[0] = 255
+        Image.fromarray(labels).save(root / "labels" / f"{k}.png")
+    return FolderDataset(root, "", SPACE)
+
+
+def batches(
+    dataset: FolderDataset, augmentation: Augmentation = VARIED, **options: Any
+) -> list[tuple[Tensor, Tensor]]:
+    given = {"batch_size": 4, "seed": 3, "start": 0, "stop": 6, **options}
+    return [tuple(batch) for batch in training_batches(dataset, augmentation, PLAIN, **given)]  # type: ignore[misc]
+
+
+def drawn(dataset: FolderDataset, **options: Any) -> list[list[int]]:
+    """Numbers of the pictures in each batch, read off the pictures themselves."""
+    return [
+        (images[:, 0, -1, 0] - 10).int().tolist()
+        for images, _ in batches(dataset, Augmentation(), **options)
+    ]
+
+
+def assert_same(ours: list[tuple[Tensor, Tensor]], theirs: list[tuple[Tensor, Tensor]]) -> None:
+    assert len(ours) == len(theirs)
+    for (images, target), (other_images, other_target) in zip(ours, theirs, strict=True):
+        assert torch.equal(images, other_images)
+        assert torch.equal(target, other_target)
+
+
+def test_a_batch_holds_images_and_targets(dataset: FolderDataset) -> None:
+    (images, target), *_ = batches(dataset, Augmentation())
+    assert (images.dtype, images.shape) == (torch.float32, (4, 3, 8, 9))
+    assert (target.dtype, target.shape) == (torch.int64, (4, 8, 9))
+    assert (target[:, 0] == 255).all()
+    numbers = (images[:, 0, 0, 0] - 10).long()
+    assert torch.equal(target[:, 1:], (numbers % 2)[:, None, None].expand(4, 7, 9))
+    assert torch.equal(images, (numbers + 10.0)[:, None, None, None].expand(4, 3, 8, 9))
+
+
+def test_the_network_s_preprocessing_is_applied(dataset: FolderDataset) -> None:
+    preprocess = Preprocess(scale=2, mean=(1.0, 2.0, 3.0), std=(4.0, 4.0, 4.0))
+    options = {"batch_size": 1, "seed": 0, "start": 0, "stop": 1}
+    images, _ = next(iter(training_batches(dataset, Augmentation(), preprocess, **options)))
+    (plain, _), *_ = batches(dataset, Augmentation(), **options)
+    expected = (plain * 2 - torch.tensor([1.0, 2.0, 3.0])[:, None, None]) / 4
+    torch.testing.assert_close(images, expected)
+
+
+# the stream ---------------------------------------------------------------------------------------
+
+
+@QUICK
+@given(st.integers(1, 12), st.integers(0, 100))
+def test_every_epoch_shows_each_picture_once(
+    dataset: FolderDataset, batch_size: int, seed: int
+) -> None:
+    stream = sum(drawn(dataset, batch_size=batch_size, seed=seed, stop=10), [])
+    assert len(stream) == 10 * batch_size
+    epochs = [stream[i : i + SIZE] for i in range(0, len(stream) - SIZE + 1, SIZE)]
+    assert epochs
+    assert all(sorted(epoch) == list(range(SIZE)) for epoch in epochs)
+
+
+def test_epochs_are_in_different_orders(dataset: FolderDataset) -> None:
+    stream = sum(drawn(dataset, batch_size=SIZE, stop=60), [])
+    orders = Counter(tuple(stream[i : i + SIZE]) for i in range(0, len(stream), SIZE))
+    assert len(orders) > 30  # of 120
+
+
+@QUICK
+@given(st.integers(0, 6), st.integers(1, 6))
+def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(
+    dataset: FolderDataset, start: int, batch_size: int
+) -> None:
+    whole = batches(dataset, batch_size=batch_size)
+    assert_same(batches(dataset, batch_size=batch_size, start=start), whole[start:])
+
+
+@QUICK
+@given(st.integers(1, 6), st.data())
+def test_processes_share_each_batch(
+    dataset: FolderDataset, batch_size: int, data: st.DataObject
+) -> None:
+    world = data.draw(st.integers(1, batch_size))
+    whole = batches(dataset, batch_size=batch_size, stop=3)
+    shares = [
+        batches(dataset, batch_size=batch_size, stop=3, rank=rank, world=world)
+        for rank in range(world)
+    ]
+    for k, (images, target) in enumerate(whole):
+        assert sum(len(share[k][0]) for share in shares) == batch_size
+        for position in range(batch_size):
+            mine, inside = shares[position % world][k], position // world
+            assert torch.equal(mine[0][inside], images[position])
+            assert torch.equal(mine[1][inside], target[position])
+
+
+def test_other_seeds_draw_and_vary_otherwise(dataset: FolderDataset) -> None:
+    orders = {str(drawn(dataset, seed=seed)) for seed in range(10)}
+    assert len(orders) == 10
+    (one, _), *_ = batches(dataset, seed=0)
+    (other, _), *_ = batches(dataset, seed=1)
+    assert not torch.equal(one, other)
+
+
+def test_a_picture_is_varied_anew_each_time(dataset: FolderDataset) -> None:
+    dataset_of_one = FolderDataset(dataset.folder, "", SPACE)
+    dataset_of_one.pairs = dataset.pairs[:1]
+    seen = {
+        target.numpy().tobytes() + image.numpy().tobytes()
+        for images, targets in batches(dataset_of_one, stop=4)
+        for image, target in zip(images, targets, strict=True)
+    }
+    assert len(seen) == 4 * 4
+
+
+def test_draws_are_those_that_models_were_trained_with(dataset: FolderDataset) -> None:
+    """A change here means that no shipped model can be trained again from its recipe."""
+    assert drawn(dataset, seed=1337, stop=4) == [
+        [3, 2, 4, 0],
+        [1, 2, 0, 4],
+        [1, 3, 3, 4],
+        [1, 0, 2, 1],
+    ]
+
+
+def test_length(dataset: FolderDataset) -> None:
+    options: dict[str, Any] = {"batch_size": 4, "seed": 0, "stop": 6}
+    assert len(training_batches(dataset, VARIED, PLAIN, start=2, **options)) == 4
+    assert list(training_batches(dataset, VARIED, PLAIN, start=6, **options)) == []
+
+
+@FORKS
+def test_reading_processes_change_nothing(dataset: FolderDataset) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    assert_same(batches(dataset, workers=2), batches(dataset))
+
+
+# errors -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> FolderDataset:
+    """Three pictures, one of which has a foreign label."""
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for k in range(3):
+        Image.new("RGB", (9, 8)).save(tmp_path / "images" / f"{k}.png")
+        Image.new("L", (9, 8), 7 if k == 1 else 0).save(tmp_path / "labels" / f"{k}.png")
+    return FolderDataset(tmp_path, "", SPACE)
+
+
+@FORKS
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_files_are_named_without_a_traceback(broken: FolderDataset, workers: int) -> None:
+    with pytest.raises(FullyConvError, match=r"^\S*1\.png: label 7 \(72 px\) is neither [^\n]*$"):
+        batches(broken, workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0])
+def test_batches_before_a_bad_file_are_seen(broken: FolderDataset, workers: int) -> None:
+    stream = iter(
+        training_batches(
+            broken, Augmentation(), PLAIN, batch_size=1, seed=0, start=0, stop=9, workers=workers
+        )
+    )
+    order = np.random.default_rng((0, 0)).permutation(3)
+    for _ in range(int(np.flatnonzero(order == 1)[0])):
+        next(stream)
+    with pytest.raises(FullyConvError, match="label 7"):
+        next(stream)
+
+
+@FORKS
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pictures_of_different_sizes_make_no_batch(tmp_path: Path, workers: int) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        for k in range(2):
+            Image.new("L", (9 + k, 8)).save(tmp_path / kind / f"{k}.png")
+    dataset = FolderDataset(tmp_path, "", SPACE)
+    with pytest.raises(
+        UsageError,
+        match=r"^pictures of different sizes \(8 x 10, 8 x 9\) make no batch; cut them to one size "
+        r"with --data\.crop HEIGHT WIDTH, or set --optim\.batch-size 1$",
+    ):
+        batches(dataset, Augmentation(), workers=workers)
+    assert len(batches(dataset, Augmentation(), batch_size=1)) == 6
+    assert len(batches(dataset, Augmentation(crop=(5, 5)))) == 6
+
+
+def test_a_batch_has_a_picture_for_every_process(dataset: FolderDataset) -> None:
+    with pytest.raises(UsageError, match="a batch of 1 cannot be shared by 2 processes; set --opt"):
+        batches(dataset, batch_size=1, world=2)
