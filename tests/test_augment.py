@@ -88,7 +88,7 @@ def test_image_and_labels_show_the_same_place(
 ) -> None:
     """Each label, the number of its column (or row), agrees with the image to one pixel.
 
-    Half of it is nearest's, half is rounding; at the borders, shrinking averages over one side only.
+    Half of it is nearest's, half is rounding; at the borders, shrinking averages one-sidedly.
     """
     image = coordinates(height, width)
     augmentation = Augmentation(crop=crop, scale=scale, mirror=mirror)

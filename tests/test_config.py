@@ -174,6 +174,11 @@ def test_data_that_cannot_be(fields: dict[str, Any], message: str) -> None:
         ({"lr": NAN}, "the learning rate is nan; it must be above 0"),
         ({"lr": INFINITY}, "the learning rate is inf; it must be above 0"),
         ({"weight_decay": -1e-4}, "weight_decay is -0.0001; it must be at least 0"),
+        ({"bias_lr": -1}, "bias_lr is -1; it must be at least 0"),
+        ({"bias_decay": INFINITY}, "bias_decay is inf; it must be at least 0"),
+        ({"keep_pixels": 0}, "keep_pixels is 0; it is a chance, above 0 and at most 1"),
+        ({"keep_pixels": 1.5}, r"keep_pixels is 1\.5; it is a chance, above 0 and at most 1"),
+        ({"trained": "head"}, "trained is 'head'; it must be one of all, scores"),
         ({"warmup": 5}, "warmup is 5; it is a share of the steps, from 0 to 1"),
         ({"momentum": 1}, "momentum is 1; it must be at least 0 and below 1"),
         ({"momentum": -0.9}, r"momentum is -0\.9; it must be at least 0 and below 1"),
@@ -230,8 +235,11 @@ def test_recipes_fit_their_data(name: str) -> None:
     what, run = RECIPES[name]
     assert recipe(name) == run
     assert run.model.num_classes == LABEL_SPACES[run.data.labels].num_classes
-    assert what[0].isupper()
+    assert what
     assert not what.endswith(".")
+    if run.continues:
+        assert recipe(run.continues).model.stride == 2 * run.model.stride
+        assert recipe(run.continues).data.labels == run.data.labels
 
 
 def test_other_recipes_are_refused() -> None:

@@ -18,6 +18,7 @@ from fullyconv.labels import (
     IGNORE_INDEX,
     LABEL_SPACES,
     NYUDV2,
+    NYUDV2_39,
     PASCAL_CONTEXT,
     SIFTFLOW,
     VOC,
@@ -94,6 +95,7 @@ def test_voc_palette_is_the_devkit_s_colormap() -> None:
     [
         (VOC, 21, {0: "background", 15: "person", 20: "tvmonitor"}, (255,)),
         (NYUDV2, 40, {1: "wall", 24: "refridgerator", 40: "otherprop"}, (0,)),
+        (NYUDV2_39, 39, {0: "wall", 38: "otherfurniture"}, (39, 255)),
         (PASCAL_CONTEXT, 60, {0: "background", 20: "tvmonitor", 59: "wood"}, (255,)),
         (SIFTFLOW, 33, {1: "awning", 28: "sky", 33: "window"}, (0,)),
         (CAMVID, 11, {0: "sky", 8: "car", 10: "bicyclist"}, (11, 255)),
@@ -112,8 +114,14 @@ def test_ids_of_the_data_sets(
 
 
 def test_names_of_label_spaces() -> None:
-    assert list(LABEL_SPACES) == ["voc", "nyud", "pascalcontext", "siftflow", "camvid"]
-    assert {space.num_classes for space in LABEL_SPACES.values()} == {21, 40, 60, 33, 11}
+    assert {name: space.num_classes for name, space in LABEL_SPACES.items()} == {
+        "voc": 21,
+        "nyud": 40,
+        "nyudv2-39": 39,
+        "pascalcontext": 60,
+        "siftflow": 33,
+        "camvid": 11,
+    }
 
 
 # encode -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from fullyconv.config import BACKBONES, RELEASED_MODELS
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.preprocess import (
     CAFFE,
     EFFICIENTNET_LITE,
@@ -248,3 +248,13 @@ def test_every_backbone_has_the_preprocessing_of_its_weights() -> None:
         "efficientnet_lite1": EFFICIENTNET_LITE,
         "efficientnet_lite2": EFFICIENTNET_LITE,
     }
+
+
+@pytest.mark.parametrize("name", RELEASED_MODELS)
+def test_a_released_net_s_preprocessing_by_name(name: str) -> None:
+    assert preprocess_for("efficientnet_lite0", name) == released_preprocess(name)
+
+
+def test_other_preprocessings_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"no preprocessing 'voc-fcn8'\. Did you mean voc-fcn8s"):
+        preprocess_for("vgg16", "voc-fcn8")

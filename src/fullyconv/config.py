@@ -157,8 +157,9 @@ class OptimConfig:
         _check_counts(self, "batch_size", "iter_size", "max_iters")
         if not 0 < self.lr < math.inf:
             raise UsageError(f"the learning rate is {self.lr}; it must be above 0")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError(f"weight_decay is {self.weight_decay}; it must be at least 0")
+        for name in ("weight_decay", "bias_lr", "bias_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
         if not 0 <= self.warmup <= 1:
             raise UsageError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to 1")
         if not 0 < self.keep_pixels <= 1:

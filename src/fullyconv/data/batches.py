@@ -91,13 +91,14 @@ class _Batches(DataLoader[Any]):
     """A loader that raises the errors that :class:`_Varied` returned."""
 
     def __iter__(self) -> Any:
-        return map(_or_raise, super().__iter__())
-
-
-def _or_raise(batch: Any) -> Any:
-    if isinstance(batch, FullyConvError):
-        raise batch
-    return batch
+        reader = super().__iter__()
+        try:
+            for batch in reader:
+                if isinstance(batch, FullyConvError):
+                    raise batch
+                yield batch
+        finally:
+            del reader  # ends its processes now, though the error's traceback may live on
 
 
 def _ignore_interrupts(worker: int) -> None:
