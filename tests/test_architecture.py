@@ -25,7 +25,7 @@ LEVELS = [
     ["models.fusion", "optim"],
     ["models.create"],
     ["checkpoint", "surgery", "network_info", "data.folder", "data.augment", "run_folder"],
-    ["conversion", "pretrained", "runtimes.*", "data.batches", "data.statistics", "data.sources"],
+    ["conversion", "pretrained", "runtimes.*", "data.batches", "data.statistics", "data.sources", "data.hha", "data.prepare.*"],
     ["prediction"],
     ["evaluation"],
     ["training"],

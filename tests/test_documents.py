@@ -74,7 +74,7 @@ def test_the_commands_in_the_readme_exist(
 ) -> None:
     """Each is parsed by the real parser; --help at its end keeps it from running."""
     commands = re.findall(r"^fcn (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         monkeypatch.setattr("sys.argv", ["fcn", *command.split(), "--help"])
         with pytest.raises(SystemExit) as exit_info:

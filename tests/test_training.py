@@ -35,7 +35,9 @@ def small(scenes: Path) -> Recipe:
     """A run of seconds: colours tell the class, so that there is something to learn."""
     return Recipe(
         model=model_config("fcn8s_vgg16", num_classes=11, width=1 / 16),
-        data=DataConfig(root=scenes, crop=(32, 48), scale=(0.8, 1.2), mirror=True, workers=0),
+        data=DataConfig(
+            root=scenes, labels="camvid", crop=(32, 48), scale=(0.8, 1.2), mirror=True, workers=0
+        ),
         optim=OptimConfig(lr=3e-3, batch_size=3, max_iters=6, average=0.5, class_weights="enet"),
         eval_interval=3,
         save_interval=2,
@@ -294,6 +296,52 @@ def test_a_network_of_other_classes_is_a_start(
     assert log(tmp_path / "third")[0]["loss"] == pytest.approx(np.log(21), rel=1e-4)
 
 
+def own_classes(root: Path, text: str) -> None:
+    """Two classes of one's own: the left half of every label file, and the right."""
+    (root / "classes.json").write_text(text)
+    labels = np.zeros((48, 64), np.uint8)
+    labels[:, 32:] = 1
+    labels[0] = 255
+    for path in root.glob("*/labels/*.png"):
+        Image.fromarray(labels).save(path)
+
+
+def test_ones_own_classes_come_from_the_data(small: Recipe, tmp_path: Path) -> None:
+    """The number of classes too: nobody has to write it twice."""
+    assert small.data.root is not None
+    own_classes(
+        small.data.root, '{"categories": ["wall", "crack"], "palette": [[0,0,0],[255,0,0]]}'
+    )
+    run = replace(small, data=replace(small.data, labels="auto"))
+    best = train(longer(run, max_iters=1), tmp_path / "run", progress=False)
+    header = read_header(best)
+    assert header.model.num_classes == 2
+    assert header.labels.categories == ("wall", "crack")
+    assert header.labels.palette[1] == (255, 0, 0)
+    assert evaluate(best, small.data.root, progress=False).matrix.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (None, r"classes.json: there is no such file; write one .*\"crack\""),
+        ("{", "classes.json: cannot be read as JSON like"),
+        ("[]", "classes.json: cannot be read as JSON like"),
+        ("{}", "classes.json: the label space is not readable"),
+        ('{"categories": ["a"], "palette": [[0, 0]]}', "classes.json: the label space is not read"),
+    ],
+)
+def test_class_files_that_say_nothing_are_refused(
+    small: Recipe, tmp_path: Path, text: str | None, match: str
+) -> None:
+    assert small.data.root is not None
+    if text is not None:
+        (small.data.root / "classes.json").write_text(text)
+    run = replace(small, data=replace(small.data, labels="auto"))
+    with pytest.raises(FullyConvError, match=match):
+        train(run, tmp_path / "run", progress=False)
+
+
 def test_random_weights_must_be_asked_for(small: Recipe, tmp_path: Path) -> None:
     with pytest.raises(FullyConvError, match="no ImageNet weights for vgg16 .*--from-scratch"):
         train(replace(small, from_scratch=False), tmp_path / "run", progress=False)
@@ -334,8 +382,8 @@ def test_every_trained_parameter_is_in_one_group() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_name_networks_and_labels_that_fit(name: str) -> None:
     chosen = recipe(name)
-    labels = label_space(chosen.data.labels, chosen.model.num_classes)
-    assert labels.num_classes == chosen.model.num_classes
+    if chosen.data.labels != "auto":
+        assert label_space(chosen.data).num_classes == chosen.model.num_classes
 
 
 # paper.md, section 3, from the release's solver.prototxt and solve.py: base_lr, momentum,

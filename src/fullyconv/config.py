@@ -42,7 +42,7 @@ class ModelConfig:
     stride: PredictionStride = 8
     """Prediction stride: 32 has no skip, 16 adds pool4's, 8 also pool3's (FCN-32s, 16s, 8s)."""
     num_classes: int = 21
-    """Classes, background included."""
+    """Classes, background included; where the data set has a classes.json, its number of them."""
     in_channels: int = 3
     """Input channels; more than 3 start as the mean of the colour filters."""
     geometry: Geometry = "same"
@@ -83,8 +83,8 @@ class DataConfig:
 
     root: Path | None = None
     """Folder of the data set: train/ and val/, each with images/ and labels/."""
-    labels: str = "camvid"
-    """Name of the label space: what the ids in the label files mean."""
+    labels: str = "auto"
+    """What the ids in the label files mean: auto (classes.json in the root), camvid, voc, ..."""
     preprocess: str = "auto"
     """Mean and channel order: auto (the backbone's), or those of a released net, by its name."""
     train: str = "train"

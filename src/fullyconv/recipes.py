@@ -77,21 +77,33 @@ _LITE_LICENCE = (
 )
 
 
+# From ImageNet weights in about an hour on two cores.
+_FINETUNE = Recipe(
+    model=model_config("fcn8s_efficientnet_lite0"),
+    data=DataConfig(crop=(320, 416), scale=(0.5, 2.0), mirror=True, color=0.3),
+    optim=OptimConfig(
+        lr=1e-3, weight_decay=0.02, max_iters=2000, class_weights="enet", average=0.99
+    ),
+)
+
+
 def _finetuned(labels: str, data: str, scale: tuple[float, float], steps: int) -> Recipe:
-    """EfficientNet-Lite0 from ImageNet weights, in an hour on two cores."""
-    return Recipe(
-        model=model_config(
-            "fcn8s_efficientnet_lite0", num_classes=LABEL_SPACES[labels].num_classes
-        ),
-        data=DataConfig(labels=labels, crop=(320, 416), scale=scale, mirror=True, color=0.3),
-        optim=OptimConfig(
-            lr=1e-3, weight_decay=0.02, max_iters=steps, class_weights="enet", average=0.99
-        ),
+    """The same for a data set whose classes are known here."""
+    classes = LABEL_SPACES[labels].num_classes
+    return replace(
+        _FINETUNE,
+        model=replace(_FINETUNE.model, num_classes=classes),
+        data=replace(_FINETUNE.data, labels=labels, scale=scale),
+        optim=replace(_FINETUNE.optim, max_iters=steps),
         licence=_LITE_LICENCE.format(data),
     )
 
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
+    "finetune": (
+        "your own pictures: images/ and labels/ in train/ and val/, classes.json",
+        _FINETUNE,
+    ),
     "camvid-fcn8s-efficientnet_lite0": (
         "CamVid road scenes, 11 classes: the model shipped in the package",
         _finetuned("camvid", "CamVid", (0.75, 1.75), steps=2000),

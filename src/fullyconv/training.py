@@ -27,7 +27,7 @@ from fullyconv.checkpoint import Header, load_model, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.batches import training_batches
 from fullyconv.data.folder import Sample
-from fullyconv.data.sources import augmentation, label_space, open_datasets
+from fullyconv.data.sources import augmentation, fit_classes, label_space, open_datasets
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import score
@@ -139,12 +139,12 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
-        self.recipe, self.progress = recipe, progress
-        self.folder = RunFolder(folder)
+        self.labels = label_space(recipe.data)
+        self.recipe = recipe = fit_classes(recipe, self.labels)
+        self.progress, self.folder = progress, RunFolder(folder)
         self.accelerator = Accelerator(
             mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
         )
-        self.labels = label_space(recipe.data.labels, recipe.model.num_classes)
         self.training_set, self.validation_set = open_datasets(recipe.data, self.labels)
         self.preprocess = preprocess_for(recipe.model.backbone, recipe.data.preprocess)
         self.weight = self._class_weights()

@@ -2,30 +2,81 @@
 
 from __future__ import annotations
 
-from fullyconv.config import DataConfig
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from fullyconv.config import DataConfig, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
-from fullyconv.labels import LABEL_SPACES, LabelSpace
+from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+
+CLASSES = "classes.json"
 
 
-def label_space(name: str, num_classes: int) -> LabelSpace:
-    """A label space by name.
+def label_space(data: DataConfig) -> LabelSpace:
+    """The label space of a data set: named, or its own ``classes.json``.
 
     Raises:
-        UsageError: If there is none of that name, or a network of ``num_classes`` does not fit it.
+        UsageError: If there is none of that name.
+        FullyConvError: If the file is missing or not readable.
     """
-    if name not in LABEL_SPACES:
+    if data.labels == "auto":
+        return read_label_space(_root(data) / CLASSES)
+    if data.labels not in LABEL_SPACES:
+        known = ["auto", *LABEL_SPACES]
         raise UsageError(
-            f"there is no label space {name!r}. {did_you_mean(name, list(LABEL_SPACES))}"
+            f"there is no label space {data.labels!r}. {did_you_mean(data.labels, known)}"
         )
-    labels = LABEL_SPACES[name]
-    if labels.num_classes != num_classes:
+    return LABEL_SPACES[data.labels]
+
+
+def read_label_space(path: Path) -> LabelSpace:
+    """A label space from JSON: ``categories``, and where wanted ``palette``, ``raw_ids``, ``void``.
+
+    Raises:
+        FullyConvError: If the file is missing or not readable.
+    """
+    example = '{"categories": ["background", "crack"]}'
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        return LabelSpace.from_dict({**_OPTIONAL, **values})
+    except FileNotFoundError as error:
+        raise FullyConvError(
+            f"{path}: there is no such file; write one that names the classes in the order of "
+            f"their ids, such as {example}, or name a known label space with --data.labels"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise FullyConvError(f"{path}: cannot be read as JSON like {example} ({error})") from error
+    except FullyConvError as error:
+        raise FullyConvError(f"{path}: {error}") from error
+
+
+_OPTIONAL = {"palette": (), "raw_ids": (), "void": (IGNORE_INDEX,)}
+
+
+def fit_classes(recipe: Recipe, labels: LabelSpace) -> Recipe:
+    """The recipe with a network of as many classes as the data set has.
+
+    Raises:
+        UsageError: If the data set's labels were named, and the network has other classes.
+    """
+    if recipe.model.num_classes == labels.num_classes:
+        return recipe
+    if recipe.data.labels != "auto":
         raise UsageError(
-            f"the network has {num_classes} classes, but the labels {name!r} have "
-            f"{labels.num_classes}; set --model.num-classes {labels.num_classes}"
+            f"the network has {recipe.model.num_classes} classes, but the labels "
+            f"{recipe.data.labels!r} have {labels.num_classes}; set --model.num-classes "
+            f"{labels.num_classes}"
         )
-    return labels
+    return replace(recipe, model=replace(recipe.model, num_classes=labels.num_classes))
+
+
+def _root(data: DataConfig) -> Path:
+    if data.root is None:
+        raise UsageError("no data set folder is given; name it with --data.root FOLDER")
+    return data.root
 
 
 def open_datasets(
@@ -36,12 +87,11 @@ def open_datasets(
     Raises:
         FullyConvError: If a folder is not as expected, or pictures are in both.
     """
-    if data.root is None:
-        raise UsageError("no data set folder is given; name it with --data.root FOLDER")
-    training = FolderDataset(data.root, data.train, labels)
+    root = _root(data)
+    training = FolderDataset(root, data.train, labels)
     if not data.val:
         return training, None
-    validation = FolderDataset(data.root, data.val, labels)
+    validation = FolderDataset(root, data.val, labels)
     shared = {p.stem for p, _ in training.pairs} & {p.stem for p, _ in validation.pairs}
     if shared:
         raise FullyConvError(
