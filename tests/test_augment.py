@@ -262,3 +262,18 @@ def test_draws_are_those_that_models_were_trained_with() -> None:
         (14, 42, 43),
         (28, 38, 37),
     ]
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(4, np.float32), (6, np.uint8), (7, np.float32)])
+def test_further_channels_move_with_the_colours(channels: int, dtype: type[np.generic]) -> None:
+    """Every channel holds the same ramp: where scale, crop and mirror put one, they put all."""
+    ramp = np.arange(40, dtype=np.uint8)[:, None] * 3 + np.arange(50, dtype=np.uint8)[None] * 2
+    image = np.dstack([ramp] * channels).astype(dtype)
+    vary = Augmentation(crop=(30, 30), scale=(0.8, 1.4), mirror=True)
+    for seed in range(8):
+        out, target = vary(image, ramp // 100, np.random.default_rng(seed))
+        assert out.shape == (30, 30, channels)
+        assert out.dtype == dtype
+        known = target != 255
+        reference = out[..., :1].astype(np.float64)
+        assert np.abs(out - reference)[known].max() <= 1  # floats are not rounded, bytes are

@@ -152,12 +152,10 @@ def test_the_exif_rotation_of_a_photo_counts(tmp_path: Path) -> None:
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
     folder(tmp_path, ["a.png", "b.png", "c.png"], ["a.png", "b.png", "c.png"])
+    dataset = FolderDataset(tmp_path, "", TWO)
     (tmp_path / "images/a.png").write_bytes(b"no picture")
     Image.new("L", (5, 4), 2).save(tmp_path / "labels/b.png")
     (tmp_path / "labels/c.png").unlink()
-    dataset = FolderDataset.__new__(FolderDataset)
-    dataset.folder, dataset.labels = tmp_path, TWO
-    dataset.pairs = [(tmp_path / f"images/{n}.png", tmp_path / f"labels/{n}.png") for n in "abc"]
     for index, message in enumerate(
         (
             r"images/a\.png: this is not a picture in any format",

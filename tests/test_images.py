@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from fullyconv.errors import FullyConvError
-from fullyconv.images import read_labels, read_photo, to_rgb
+from fullyconv.images import read_depth, read_labels, read_photo, to_rgb
 from fullyconv.labels import CAMVID, IGNORE_INDEX, VOC
 
 Pixels = NDArray[np.uint8]
@@ -479,3 +479,16 @@ def test_labels_of_pascal_voc_are_read(shared: Path) -> None:
         assert palette[:63] == [value for color in VOC.palette for value in color]
         seen |= set(np.unique(VOC.encode(raw, path)).tolist())
     assert seen == {*range(21), IGNORE_INDEX}
+
+
+def test_depth_is_the_logarithm_of_millimetres(tmp_path: Path) -> None:
+    millimetres = np.array([[0, 500], [2550, 10000]], np.uint16)
+    Image.fromarray(millimetres).save(tmp_path / "a.png")
+    expected = np.log([[500, 500], [2550, 10000]])[..., None]
+    np.testing.assert_allclose(read_depth(tmp_path / "a.png"), expected, rtol=1e-6)
+    Image.fromarray(np.array([[51, 255]], np.uint8)).save(tmp_path / "b.png")  # 2 m and 10 m
+    expected = np.log([[2000, 10000]])[..., None]
+    np.testing.assert_allclose(read_depth(tmp_path / "b.png"), expected, rtol=1e-6)
+    Image.fromarray(np.zeros((2, 2), np.uint16)).save(tmp_path / "c.png")
+    with pytest.raises(FullyConvError, match="c.png: this depth picture holds nothing but 0"):
+        read_depth(tmp_path / "c.png")

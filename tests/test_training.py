@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from fullyconv import training
 from fullyconv.checkpoint import read_header
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.data.folder import FolderDataset
 from fullyconv.data.sources import label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate, table
@@ -342,6 +343,64 @@ def test_class_files_that_say_nothing_are_refused(
         train(run, tmp_path / "run", progress=False)
 
 
+@pytest.fixture
+def rooms(scenes: Path) -> Path:
+    """The same scenes with depth in millimetres and HHA beside the colours."""
+    for path in scenes.glob("*/images/*.png"):
+        rows = np.linspace(500, 5000, 48).astype(np.uint16)[:, None].repeat(64, 1)
+        for kind, picture in (("depth", rows), ("hha", np.asarray(Image.open(path))[::-1])):
+            (path.parents[1] / kind).mkdir(exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(picture)).save(path.parents[1] / kind / path.name)
+    return scenes
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "channels"),
+    [
+        ("nyud-fcn32s-color-d", ("images", "depth"), 4),
+        ("nyud-fcn32s-hha", ("hha",), 3),
+        ("nyud-fcn32s-color-hha", ("images", "hha"), 6),
+        ("fcn8s_efficientnet_lite0", ("images", "hha", "depth"), 7),
+    ],
+)
+def test_depth_and_hha_beside_colours(
+    small: Recipe, rooms: Path, tmp_path: Path, name: str, inputs: tuple[str, ...], channels: int
+) -> None:
+    """The paper's early and late fusion, trained, kept and scored on the data set's folders."""
+    preprocess = name if name.startswith("nyud") else "auto"
+    run = replace(
+        longer(small, max_iters=2),
+        model=model_config(name, num_classes=11, width=1 / 16, in_channels=channels),
+        data=replace(small.data, root=rooms, inputs=inputs, preprocess=preprocess),
+    )
+    best = train(run, tmp_path / "run", progress=False)
+    header = read_header(best)
+    assert header.preprocess.inputs == inputs
+    assert len(header.preprocess.mean) == channels
+    metrics = evaluate(best, rooms, progress=False)
+    assert metrics.matrix.sum() > 0
+
+
+def test_inputs_must_fit_the_network(small: Recipe, rooms: Path, tmp_path: Path) -> None:
+    def run(**data: Any) -> None:
+        changed = replace(small, data=replace(small.data, root=rooms, **data))
+        train(changed, tmp_path / "run", progress=False)
+
+    with pytest.raises(UsageError, match=r"images \+ depth have 4 channels, but the network ta"):
+        run(inputs=("images", "depth"))
+    with pytest.raises(UsageError, match="nyud-fcn32s-hha is for hha; set --data.inputs hha"):
+        run(preprocess="nyud-fcn32s-hha")
+    with pytest.raises(UsageError, match="no input 'deptj'. Did you mean depth"):
+        run(inputs=("images", "deptj"))
+    (rooms / "train" / "depth" / "train1.png").unlink()
+    with pytest.raises(FullyConvError, match=r"0 of 5 in depth/, 1 of 6 \(train1.png\) in labels/"):
+        FolderDataset(rooms, "train", CAMVID, ["images", "depth"])
+    Image.fromarray(np.ones((4, 64), np.uint16)).save(rooms / "val" / "depth" / "val2.png")
+    dataset = FolderDataset(rooms, "val", CAMVID, ["images", "depth"])
+    with pytest.raises(FullyConvError, match=r"val2.png has 4 x 64 pixels, but .*val2.png 48 x 64"):
+        dataset[2]
+
+
 def test_random_weights_must_be_asked_for(small: Recipe, tmp_path: Path) -> None:
     with pytest.raises(FullyConvError, match="no ImageNet weights for vgg16 .*--from-scratch"):
         train(replace(small, from_scratch=False), tmp_path / "run", progress=False)
@@ -394,6 +453,10 @@ SOLVERS = {
     "voc-fcn8s": (1e-14, 0.99, 1, 100_000, "voc-fcn16s"),
     "voc-fcn8s-atonce": (1e-10, 0.99, 1, 300_000, ""),
     "voc-fcn-alexnet": (1e-4, 0.9, 20, 100_000, ""),
+    "nyud-fcn32s-color": (1e-10, 0.99, 1, 100_000, ""),
+    "nyud-fcn32s-color-d": (1e-10, 0.99, 1, 100_000, ""),
+    "nyud-fcn32s-hha": (1e-10, 0.99, 1, 100_000, ""),
+    "nyud-fcn32s-color-hha": (1e-12, 0.99, 1, 100_000, ""),
     "pascalcontext-fcn32s": (1e-10, 0.99, 1, 400_000, ""),
     "pascalcontext-fcn16s": (1e-12, 0.99, 1, 400_000, "pascalcontext-fcn32s"),
     "pascalcontext-fcn8s": (1e-14, 0.99, 1, 400_000, "pascalcontext-fcn16s"),

@@ -87,6 +87,8 @@ class DataConfig:
     """What the ids in the label files mean: auto (classes.json in the root), camvid, voc, ..."""
     preprocess: str = "auto"
     """Mean and channel order: auto (the backbone's), or those of a released net, by its name."""
+    inputs: tuple[str, ...] = ("images",)
+    """What is stacked into the network's input: folders of the data set: images, hha, depth."""
     train: str = "train"
     """Sub-folder of the pictures to train on."""
     val: str = "val"

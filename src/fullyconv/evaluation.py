@@ -16,8 +16,9 @@ from fullyconv.files import write_whole
 from fullyconv.labels import LabelSpace
 from fullyconv.metrics import ConfusionMatrix, Metrics
 from fullyconv.prediction import Predictor
+from fullyconv.preprocess import Pixels
 
-Labeller = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]  # (H, W, 3) uint8 to (H, W) class ids
+Labeller = Callable[[Pixels], NDArray[np.uint8]]  # (H, W, C) to (H, W) class ids
 
 
 def score(
@@ -73,7 +74,8 @@ def evaluate(
         FullyConvError: If the model or the data cannot be read, or do not fit each other.
     """
     predictor = Predictor(model)
-    dataset = FolderDataset(data, split, predictor.labels)
+    inputs = predictor.header.preprocess.inputs
+    dataset = FolderDataset(data, split, predictor.labels, inputs)
     metrics = score(lambda image: predictor(image).labels, dataset, progress=progress).compute()
     if out is not None:
         result = {

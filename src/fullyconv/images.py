@@ -44,6 +44,29 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             raise FullyConvError(f"{path}: {error}") from error
 
 
+def read_depth(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Read a depth picture as the logarithm of its millimetres.
+
+    Args:
+        path: 16-bit grey, in millimetres; or 8-bit grey, 25.5 to a metre, up to 10 m. 0 means not
+            measured, and is read as the smallest depth above 0 that the picture holds.
+
+    Returns:
+        (H, W, 1) float32.
+
+    Raises:
+        FullyConvError: If the file is unreadable or holds no depth.
+    """
+    raw = read_labels(path)
+    unit = 1000 / 25.5 if raw.dtype == np.uint8 else 1.0
+    millimetres = raw.astype(np.float32) * np.float32(unit)
+    if not (millimetres > 0).any():
+        raise FullyConvError(f"{path}: this depth picture holds nothing but 0")
+    nearest = millimetres[millimetres > 0].min()
+    logarithm: NDArray[np.float32] = np.log(np.maximum(millimetres, nearest))[..., None]
+    return logarithm
+
+
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 of a Pillow image, as :func:`read_photo` describes.
 

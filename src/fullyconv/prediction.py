@@ -20,7 +20,8 @@ from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.files import write_whole
 from fullyconv.images import IMAGE_SUFFIXES, read_photo, to_rgb
 from fullyconv.labels import Color, LabelSpace
-from fullyconv.visualize import beside, legend, overlay
+from fullyconv.preprocess import Pixels
+from fullyconv.visualize import beside, first_picture, legend, overlay
 
 SHIPPED_MODELS = ("camvid",)
 """Models inside the package, by name."""
@@ -203,18 +204,18 @@ class Predictor:
         """The classes the model knows."""
         return self.header.labels
 
-    def __call__(
-        self, photo: str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
-    ) -> Prediction:
+    def __call__(self, photo: str | os.PathLike[str] | Image.Image | Pixels) -> Prediction:
         """Label one photograph.
 
         Args:
-            photo: A path, a Pillow image, or an (H, W, 3) uint8 RGB array.
+            photo: A path, a Pillow image, or an (H, W, 3) uint8 RGB array; for a network of
+                several inputs an array (H, W, C) of them all.
 
         Raises:
             FullyConvError: If the photograph cannot be read or has another form.
         """
         name = ""
+        image: Pixels
         if isinstance(photo, np.ndarray):
             image = photo
         elif isinstance(photo, Image.Image):
@@ -222,7 +223,7 @@ class Predictor:
         else:
             image, name = read_photo(photo), Path(photo).stem
         logits = self.runtime(self.header.preprocess(image)[None])[0]
-        return Prediction(image, logits, self.labels, name)
+        return Prediction(first_picture(image), logits, self.labels, name)
 
 
 def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from fullyconv.config import RELEASED_MODELS
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+
+CHANNELS = {"images": 3, "hha": 3, "depth": 1}
+"""Channels of each kind of input."""
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,8 @@ class Preprocess:
         scale: Factor on pixel values 0-255.
         mean: Mean of each channel, in ``order`` and in scaled units.
         std: Standard deviation of each channel, likewise.
+        inputs: What the channels are, in turn: ``images`` (three, colour), ``hha`` (three),
+            ``depth`` (one, the logarithm of millimetres); also the data set's folders of them.
 
     Raises:
         FullyConvError: If the order does not exist, or a number is missing or makes no sense.
@@ -32,6 +39,7 @@ class Preprocess:
     scale: float = 1.0
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    inputs: tuple[str, ...] = ("images",)
 
     def __post_init__(self) -> None:
         if self.order not in ("RGB", "BGR"):
@@ -49,14 +57,14 @@ class Preprocess:
                 "above 0"
             )
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Network input of a photograph.
+    def __call__(self, image: Pixels) -> NDArray[np.float32]:
+        """Network input of a photograph, or of several pictures stacked.
 
         Args:
-            image: (H, W, 3) uint8, RGB.
+            image: (H, W, C) uint8, or float32 where depth is among the inputs; colour as RGB.
 
         Returns:
-            (3, H, W) float32, contiguous.
+            (C, H, W) float32, contiguous.
 
         Raises:
             FullyConvError: If the array has another shape or type.
@@ -64,12 +72,13 @@ class Preprocess:
         if (
             image.ndim != 3
             or image.shape[2] != len(self.mean)
-            or image.dtype != np.uint8
+            or image.dtype != self.dtype
             or image.size == 0
         ):
+            kind = "RGB" if self.inputs == ("images",) else " + ".join(self.inputs)
             raise FullyConvError(
-                f"an image is (H, W, {len(self.mean)}) uint8, RGB, 0-255, of at least 1 x 1 "
-                f"pixels; got {image.dtype} of shape {image.shape}"
+                f"an image is (H, W, {len(self.mean)}) {self.dtype}, {kind}, 0-255, of at least "
+                f"1 x 1 pixels; got {image.dtype} of shape {image.shape}"
             )
         ordered = image
         if self.order == "BGR":
@@ -81,6 +90,11 @@ class Preprocess:
         planes *= factor[:, None, None]
         planes -= shift[:, None, None]
         return planes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the arrays it takes: uint8, or float32 where depth is among the inputs."""
+        return np.dtype(np.float32 if "depth" in self.inputs else np.uint8)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for a checkpoint's header."""
@@ -99,6 +113,7 @@ class Preprocess:
                 scale=float(values["scale"]),
                 mean=_floats(values["mean"]),
                 std=_floats(values["std"]),
+                inputs=tuple(str(name) for name in values.get("inputs", ("images",))),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FullyConvError(f"the preprocessing is not readable: {error!r}") from error
@@ -117,13 +132,20 @@ CAFFE = Preprocess(
 )
 # Means of nyud_layers.py and siftflow_layers.py in the same repository, BGR.
 NYUD_COLOR = Preprocess(order="BGR", mean=(116.190, 97.203, 92.318), std=(1.0, 1.0, 1.0))
-NYUD_HHA = Preprocess(mean=(132.431, 94.076, 118.477), std=(1.0, 1.0, 1.0))  # not reversed there
-NYUD_COLOR_HHA = Preprocess(
-    order="BGR", mean=NYUD_COLOR.mean + NYUD_HHA.mean, std=NYUD_COLOR.std + NYUD_HHA.std
+NYUD_HHA = Preprocess(  # its channels are not reversed there
+    mean=(132.431, 94.076, 118.477), std=(1.0, 1.0, 1.0), inputs=("hha",)
 )
-# the fourth channel is the logarithm of the depth
+NYUD_COLOR_HHA = Preprocess(
+    order="BGR",
+    mean=NYUD_COLOR.mean + NYUD_HHA.mean,
+    std=NYUD_COLOR.std + NYUD_HHA.std,
+    inputs=("images", "hha"),
+)
 NYUD_COLOR_DEPTH = Preprocess(
-    order="BGR", mean=(*NYUD_COLOR.mean, 7.844), std=(*NYUD_COLOR.std, 1.0)
+    order="BGR",
+    mean=(*NYUD_COLOR.mean, 7.844),
+    std=(*NYUD_COLOR.std, 1.0),
+    inputs=("images", "depth"),
 )
 SIFTFLOW_COLOR = Preprocess(order="BGR", mean=(114.578, 115.294, 108.353), std=(1.0, 1.0, 1.0))
 # torchvision's ImageNet weights.
@@ -148,16 +170,24 @@ def released_preprocess(name: str) -> Preprocess:
     return _RELEASED.get(name, CAFFE)
 
 
-def preprocess_for(backbone: str, name: str = "auto") -> Preprocess:
+# Mean of the logarithm of millimetres (nyud_layers.py), and about half of its range in a room:
+# depth comes out on the scale of normalised colours. The authors' own nets take it as it is.
+_LOG_DEPTH_MEAN, _LOG_DEPTH_STD = 7.844, 0.5
+
+
+def preprocess_for(
+    backbone: str, name: str = "auto", inputs: tuple[str, ...] = ("images",)
+) -> Preprocess:
     """Preprocessing of a training run.
 
     Args:
         backbone: Its backbone.
         name: A released network's folder name, for that network's; or ``"auto"``, for what the
-            backbone's ImageNet weights were trained with.
+            backbone's ImageNet weights were trained with, HHA being treated as a picture.
+        inputs: What the channels are, for ``"auto"``.
 
     Raises:
-        UsageError: If the name is neither.
+        UsageError: If the name is neither, or an input is of no kind known here.
     """
     if name in RELEASED_MODELS:
         return released_preprocess(name)
@@ -165,5 +195,15 @@ def preprocess_for(backbone: str, name: str = "auto") -> Preprocess:
         known = ["auto", *RELEASED_MODELS]
         raise UsageError(f"there is no preprocessing {name!r}. {did_you_mean(name, known)}")
     if backbone.endswith("_torchvision"):
-        return TORCHVISION
-    return EFFICIENTNET_LITE if backbone.startswith("efficientnet_lite") else CAFFE
+        base = TORCHVISION
+    else:
+        base = EFFICIENTNET_LITE if backbone.startswith("efficientnet_lite") else CAFFE
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    for kind in inputs:
+        if kind not in CHANNELS:
+            raise UsageError(f"there is no input {kind!r}. {did_you_mean(kind, list(CHANNELS))}")
+        depth = kind == "depth"
+        mean += (_LOG_DEPTH_MEAN * base.scale,) if depth else base.mean
+        std += (_LOG_DEPTH_STD * base.scale,) if depth else base.std
+    return replace(base, mean=mean, std=std, inputs=inputs)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
+from fullyconv.preprocess import released_preprocess
 
 # Learning rate and momentum of each stage of the release (*/solver.prototxt): the loss is summed
 # over a picture's pixels, one picture at a time, and momentum 0.99 stands for a batch of 20.
@@ -20,13 +21,17 @@ _STEPS = {
     "pascalcontext-fcn8s": 400_000,
 }
 # Mean IU in per cent and where it stands: the release's README for PASCAL VOC (seg11valid), the
-# CVPR paper's tables 5 and 6 for SIFT Flow and PASCAL-Context (59 classes).
+# CVPR paper's tables 4 and 6 for NYUDv2 and PASCAL-Context (59 classes).
 _PUBLISHED = {
     "voc-fcn32s": "63.6 mean IU on seg11valid (release's README)",
     "voc-fcn16s": "65.0 mean IU on seg11valid (release's README)",
     "voc-fcn8s": "65.5 mean IU on seg11valid (release's README)",
     "voc-fcn8s-atonce": "65.4 mean IU on seg11valid (release's README)",
     "voc-fcn-alexnet": "48.0 mean IU on seg11valid (release's README)",
+    "nyud-fcn32s-color": "29.2 mean IU on test (CVPR 2015, table 4)",
+    "nyud-fcn32s-color-d": "30.5 mean IU on test (CVPR 2015, table 4)",
+    "nyud-fcn32s-hha": "24.2 mean IU on test (CVPR 2015, table 4)",
+    "nyud-fcn32s-color-hha": "32.8 mean IU on test (CVPR 2015, table 4)",
     "pascalcontext-fcn32s": "31.8 mean IU over 59 classes (arXiv 1411.4038v2, table 6)",
     "pascalcontext-fcn16s": "34.8 mean IU over 59 classes (arXiv 1411.4038v2, table 6)",
     "pascalcontext-fcn8s": "35.1 mean IU over 59 classes (arXiv 1411.4038v2, table 6)",
@@ -59,9 +64,11 @@ def _released(name: str) -> tuple[str, Recipe]:
             bias_lr=1.0,
             bias_decay=1.0,
         )
+    if name == "nyud-fcn32s-color-hha":
+        optim = replace(optim, lr=1e-12)
     recipe = Recipe(
         model=model,
-        data=DataConfig(labels=data, preprocess=name),
+        data=DataConfig(labels=data, preprocess=name, inputs=released_preprocess(name).inputs),
         optim=optim,
         continues=f"{data}-{_STAGES[stage]}" if stage in _STAGES else "",
         eval_interval=4000,

@@ -27,7 +27,13 @@ from fullyconv.checkpoint import Header, load_model, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.batches import training_batches
 from fullyconv.data.folder import Sample
-from fullyconv.data.sources import augmentation, fit_classes, label_space, open_datasets
+from fullyconv.data.sources import (
+    augmentation,
+    fit_classes,
+    label_space,
+    open_datasets,
+    preprocess,
+)
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import score
@@ -39,12 +45,11 @@ from fullyconv.models.create import create_model
 from fullyconv.models.layers import channels_last
 from fullyconv.optim import build_optimizer, freeze_backbone, lr_factor
 from fullyconv.prediction import Predictor, model_path
-from fullyconv.preprocess import preprocess_for
 from fullyconv.pretrained import load_imagenet
 from fullyconv.run_folder import RunFolder
 from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.surgery import transplant
-from fullyconv.visualize import beside, overlay
+from fullyconv.visualize import beside, first_picture, overlay
 
 SAMPLES = 4  # validation pictures whose overlays are kept at each scoring
 STUCK_AFTER = 200  # steps; a loss still at ln(classes) then means that nothing is learned
@@ -145,8 +150,8 @@ class _Run:
         self.accelerator = Accelerator(
             mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
         )
+        self.preprocess = preprocess(recipe)
         self.training_set, self.validation_set = open_datasets(recipe.data, self.labels)
-        self.preprocess = preprocess_for(recipe.model.backbone, recipe.data.preprocess)
         self.weight = self._class_weights()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
@@ -331,11 +336,9 @@ class _Run:
         assert self.validation_set is not None
         if index % max(1, len(self.validation_set) // SAMPLES):
             return
-        shown = beside(
-            sample.image,
-            overlay(sample.image, sample.target, self.labels),
-            overlay(sample.image, preds, self.labels),
-        )
+        photo = first_picture(sample.image)
+        truth, guess = (overlay(photo, ids, self.labels) for ids in (sample.target, preds))
+        shown = beside(photo, truth, guess)
         self.folder.write_sample(sample.name, self.iteration, shown)
 
     def _keep_best(self, metrics: dict[str, Any]) -> None:

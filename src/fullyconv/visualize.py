@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from fullyconv.labels import LabelSpace
 
 Pixels = NDArray[np.uint8]
+
+
+def first_picture(image: NDArray[Any]) -> Pixels:
+    """The picture to show of an input (H, W, C): its first three channels, (H, W, 3) uint8."""
+    return image[..., :3].astype(np.uint8, copy=False)
 
 
 def overlay(image: Pixels, labels: Pixels, space: LabelSpace, alpha: float = 0.5) -> Pixels:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from fullyconv.labels import IGNORE_INDEX
+from fullyconv.preprocess import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,38 +28,41 @@ class Augmentation:
 
     def __call__(
         self,
-        image: NDArray[np.uint8],
+        image: Pixels,
         target: NDArray[np.uint8],
         rng: np.random.Generator,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    ) -> tuple[Pixels, NDArray[np.uint8]]:
         """Vary a picture and its labels together.
 
         Args:
-            image: (H, W, 3) uint8.
+            image: (H, W, C) uint8 or float32, as :class:`~fullyconv.data.folder.Sample` has it;
+                the colours of its first three channels alone are varied.
             target: (H, W) uint8.
             rng: Source of every random choice.
 
         Returns:
             The varied image and target, of the crop's size if there is one.
         """
-        picture, labels = Image.fromarray(image), Image.fromarray(target)
+        pictures, labels = _pictures(image), Image.fromarray(target)
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
-        size = self._scaled(picture.size, factor)
-        fill = tuple(int(v) for v in image.mean((0, 1)))
+        size = self._scaled(labels.size, factor)
         if self.crop is None:
-            picture = picture.resize(size, Image.Resampling.BILINEAR)
+            pictures = [picture.resize(size, Image.Resampling.BILINEAR) for picture in pictures]
             labels = labels.resize(size, Image.Resampling.NEAREST)
         else:
             window = self._window(size, rng)
-            picture = _cut(picture, size, window, Image.Resampling.BILINEAR, fill)
+            pictures = [
+                _cut(picture, size, window, Image.Resampling.BILINEAR, _mean(picture))
+                for picture in pictures
+            ]
             labels = _cut(labels, size, window, Image.Resampling.NEAREST, IGNORE_INDEX)
         if self.mirror and rng.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            pictures = [p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in pictures]
             labels = labels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.color > 0:
             for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-                picture = change(picture).enhance(1 + rng.uniform(-self.color, self.color))
-        return np.asarray(picture), np.asarray(labels)
+                pictures[0] = change(pictures[0]).enhance(1 + rng.uniform(-self.color, self.color))
+        return _stacked(pictures, image.dtype), np.asarray(labels)
 
     @staticmethod
     def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -73,12 +78,36 @@ class Augmentation:
         return left, top, left + width, top + height
 
 
+def _pictures(image: Pixels) -> list[Image.Image]:
+    """What Pillow can handle: colours by threes, each further channel on its own as floats."""
+    whole = image.shape[2] // 3 * 3
+    colors = range(0, whole, 3)
+    planes = range(whole, image.shape[2])
+    return [
+        *(Image.fromarray(image[..., i : i + 3].astype(np.uint8)) for i in colors),
+        *(Image.fromarray(image[..., i].astype(np.float32)) for i in planes),
+    ]
+
+
+def _stacked(pictures: list[Image.Image], dtype: np.dtype[Any]) -> Pixels:
+    """Inverse of :func:`_pictures`."""
+    if len(pictures) == 1 and pictures[0].mode == "RGB":
+        return np.asarray(pictures[0], dtype)
+    return np.dstack([np.asarray(picture, dtype) for picture in pictures])
+
+
+def _mean(picture: Image.Image) -> float | tuple[int, ...]:
+    """What a crop is filled up with where it hangs over the picture."""
+    mean = np.asarray(picture).mean((0, 1))
+    return tuple(int(v) for v in mean) if mean.ndim else float(mean)
+
+
 def _cut(
     image: Image.Image,
     size: tuple[int, int],
     window: tuple[int, int, int, int],
     resampling: Image.Resampling,
-    fill: int | tuple[int, ...],
+    fill: float | tuple[int, ...],
 ) -> Image.Image:
     """Resize to ``size`` and cut out ``window``, without resizing what is cut away."""
     left, top, right, bottom = window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
-from fullyconv.images import IMAGE_SUFFIXES, read_labels, read_photo
+from fullyconv.images import IMAGE_SUFFIXES, read_depth, read_labels, read_photo
 from fullyconv.labels import LabelSpace
+from fullyconv.preprocess import Pixels
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,13 @@ class Sample:
 
     Attributes:
         name: File name without its suffix.
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB; with other inputs beside it, their channels after its own,
+            and float32 if depth is among them.
         target: (H, W) uint8 of class ids, void 255.
     """
 
     name: str
-    image: NDArray[np.uint8]
+    image: Pixels
     target: NDArray[np.uint8]
 
 
@@ -37,21 +40,33 @@ class FolderDataset:
         split: Sub-folder (``train``, ``val``) that holds ``images/`` and ``labels/``; empty if
             they lie in ``root`` itself.
         labels: What the ids in the label files mean.
+        inputs: Folders whose files of one name are stacked: ``images``, ``hha``, ``depth``.
 
     Raises:
         FullyConvError: If a folder is missing or empty, or a file has no partner.
     """
 
-    def __init__(self, root: str | os.PathLike[str], split: str, labels: LabelSpace) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split: str,
+        labels: LabelSpace,
+        inputs: Sequence[str] = ("images",),
+    ) -> None:
         self.folder = Path(root) / split
         self.labels = labels
-        images, targets = (_by_stem(self.folder, name) for name in ("images", "labels"))
-        if images.keys() != targets.keys():
-            raise FullyConvError(
-                f"{self.folder}: files have no partner of the same name: "
-                f"{_orphans(images, targets)} in images/, {_orphans(targets, images)} in labels/"
-            )
-        self.pairs = [(images[stem], targets[stem]) for stem in sorted(images)]
+        self.inputs = tuple(inputs)
+        files = {kind: _by_stem(self.folder, kind) for kind in inputs}
+        targets = _by_stem(self.folder, "labels")
+        for kind, images in files.items():
+            if images.keys() != targets.keys():
+                raise FullyConvError(
+                    f"{self.folder}: files have no partner of the same name: "
+                    f"{_orphans(images, targets)} in {kind}/, "
+                    f"{_orphans(targets, images)} in labels/"
+                )
+        first, *self.further = files.values()
+        self.pairs = [(first[stem], targets[stem]) for stem in sorted(targets)]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -64,7 +79,9 @@ class FolderDataset:
                 file is named.
         """
         image_path, label_path = self.pairs[index]
-        image, target = read_photo(image_path), self.target(index)
+        paths = [image_path, *(images[image_path.stem] for images in self.further)]
+        image = _stack([_read(k, p) for k, p in zip(self.inputs, paths, strict=True)], paths)
+        target = self.target(index)
         if image.shape[:2] != target.shape:
             raise FullyConvError(
                 f"{image_path} has {image.shape[0]} x {image.shape[1]} pixels (after its EXIF "
@@ -78,6 +95,21 @@ class FolderDataset:
         return self.labels.encode(read_labels(path), path)
 
 
+def _read(kind: str, path: Path) -> Pixels:
+    return read_depth(path) if kind == "depth" else read_photo(path)
+
+
+def _stack(parts: list[Pixels], paths: list[Path]) -> Pixels:
+    """Pictures of one size as the channels of one; float32 if one of them is."""
+    for part, path in zip(parts, paths, strict=True):
+        if part.shape[:2] != parts[0].shape[:2]:
+            raise FullyConvError(
+                f"{path} has {part.shape[0]} x {part.shape[1]} pixels, but {paths[0]} "
+                f"{parts[0].shape[0]} x {parts[0].shape[1]}"
+            )
+    return parts[0] if len(parts) == 1 else np.dstack(parts)  # type: ignore[return-value]
+
+
 def _orphans(files: dict[str, Path], partners: dict[str, Path]) -> str:
     names = [path.name for stem, path in files.items() if stem not in partners]
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -89,9 +121,10 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
     inside = folder / kind
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
+        expected = "images/" if kind == "labels" else f"{kind}/"
         what = "it does not exist" if found is None else f"it holds {', '.join(found) or 'nothing'}"
         raise FullyConvError(
-            f"{folder}: expected the folders images/ and labels/ in it, but {what}"
+            f"{folder}: expected the folders {expected} and labels/ in it, but {what}"
         )
     visible = [path for path in sorted(inside.iterdir()) if not path.name.startswith(".")]
     files = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]

@@ -11,6 +11,7 @@ from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from fullyconv.preprocess import Preprocess, preprocess_for
 
 CLASSES = "classes.json"
 
@@ -88,10 +89,10 @@ def open_datasets(
         FullyConvError: If a folder is not as expected, or pictures are in both.
     """
     root = _root(data)
-    training = FolderDataset(root, data.train, labels)
+    training = FolderDataset(root, data.train, labels, data.inputs)
     if not data.val:
         return training, None
-    validation = FolderDataset(root, data.val, labels)
+    validation = FolderDataset(root, data.val, labels, data.inputs)
     shared = {p.stem for p, _ in training.pairs} & {p.stem for p, _ in validation.pairs}
     if shared:
         raise FullyConvError(
@@ -99,6 +100,27 @@ def open_datasets(
             f"({', '.join(sorted(shared)[:3])}): the score would be of pictures learned by heart"
         )
     return training, validation
+
+
+def preprocess(recipe: Recipe) -> Preprocess:
+    """The preprocessing of a recipe.
+
+    Raises:
+        UsageError: If it does not fit the inputs or the network's channels.
+    """
+    data, model = recipe.data, recipe.model
+    chosen = preprocess_for(model.backbone, data.preprocess, data.inputs)
+    if chosen.inputs != data.inputs:
+        raise UsageError(
+            f"the preprocessing {data.preprocess} is for {' + '.join(chosen.inputs)}; set "
+            f"--data.inputs {' '.join(chosen.inputs)}"
+        )
+    if len(chosen.mean) != model.in_channels:
+        raise UsageError(
+            f"{' + '.join(data.inputs)} have {len(chosen.mean)} channels, but the network takes "
+            f"{model.in_channels}; set --model.in-channels {len(chosen.mean)}"
+        )
+    return chosen
 
 
 def augmentation(data: DataConfig) -> Augmentation:
