@@ -15,7 +15,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # From the bottom up; a module imports only from lines above its own, or its own folder's neighbours
 # where they stand in one line together with a star.
 LEVELS = [
-    ["errors"],
+    ["errors", "interrupts"],
     ["config", "files", "labels"],
     ["preprocess"],
     ["images", "recipes", "models.geometry", "caffe.*"],

@@ -16,6 +16,7 @@ import fullyconv
 from caffe_files import caffe_net
 from fullyconv import cli
 from fullyconv.caffe import write_caffemodel
+from miniatures import camvid
 
 ROOT = Path(__file__).resolve().parents[1]
 STREET = ROOT / "examples" / "wide_road_overcast.jpg"
@@ -224,6 +225,29 @@ def test_weights_from_a_file_to_a_picture(
     assert fcn(monkeypatch, "predict", STREET, "--model", model, "--out", tmp_path) == 0
     assert fcn(monkeypatch, "info", model) == 0
     assert "licence     Unrestricted use" in capsys.readouterr().out
+
+
+def test_data_are_prepared_trained_on_and_scored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A published archive in miniature, from its folder to a score, one command each."""
+    assert fcn(monkeypatch, "data", "list") == 0
+    assert "nyudv2: " in capsys.readouterr().out
+    source = tmp_path / "SegNet"
+    camvid(source)
+    command = ["data", "prepare", "camvid", source, "--out", tmp_path / "camvid"]
+    assert fcn(monkeypatch, *command) == 0
+    assert "train" in capsys.readouterr().out
+    run = tmp_path / "run"
+    train = f"""train finetune --data.root {tmp_path / "camvid"} --out {run} --model.width 0.25
+        --from-scratch --optim.max-iters 1 --optim.batch-size 2 --data.crop 32 32
+        --data.workers 0""".split()
+    assert fcn(monkeypatch, *train) == 0
+    best, scores = run / "best.safetensors", tmp_path / "scores.json"
+    assert fcn(monkeypatch, "evaluate", best, tmp_path / "camvid", "--out", scores) == 0
+    assert "of 11 classes" in capsys.readouterr().out
+    assert fcn(monkeypatch, "data", "prepare", "camvit", source, "--out", tmp_path / "x") == 2
+    assert "Did you mean camvid" in capsys.readouterr().err
 
 
 def test_a_photograph_larger_than_expected_is_fine(

@@ -24,6 +24,7 @@ from fullyconv.data.folder import FolderDataset
 from fullyconv.data.sources import label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate, table
+from fullyconv.interrupts import hold_interrupts
 from fullyconv.labels import CAMVID
 from fullyconv.models.create import create_model
 from fullyconv.optim import lr_factor, parameter_groups
@@ -130,7 +131,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
 
 def test_ctrl_c_waits_for_the_step_and_a_second_one_does_not() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with training._interrupts() as interrupted:
+    with hold_interrupts() as interrupted:
         assert not interrupted()
         signal.raise_signal(signal.SIGINT)
         assert interrupted()
@@ -479,7 +480,11 @@ def test_a_stage_asks_for_the_one_before(scenes: Path, tmp_path: Path) -> None:
     for path in [*scenes.glob("*/labels/*.png")]:
         Image.fromarray(np.full((48, 64), 3, np.uint8)).save(path)
     run = recipe("voc-fcn16s")
-    run = replace(run, data=replace(run.data, root=scenes), model=replace(run.model, width=1 / 16))
+    run = replace(
+        run,
+        data=replace(run.data, root=scenes, labels="voc"),
+        model=replace(run.model, width=1 / 16),
+    )
     with pytest.raises(
         UsageError, match="goes on from voc-fcn32s: train that one and name its che"
     ):

@@ -68,7 +68,7 @@ def _released(name: str) -> tuple[str, Recipe]:
         optim = replace(optim, lr=1e-12)
     recipe = Recipe(
         model=model,
-        data=DataConfig(labels=data, preprocess=name, inputs=released_preprocess(name).inputs),
+        data=DataConfig(preprocess=name, inputs=released_preprocess(name).inputs),
         optim=optim,
         continues=f"{data}-{_STAGES[stage]}" if stage in _STAGES else "",
         eval_interval=4000,

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +33,7 @@ from fullyconv.data.sources import (
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import score
+from fullyconv.interrupts import hold_interrupts
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.losses import cross_entropy
 from fullyconv.metrics import Metrics
@@ -99,7 +96,7 @@ def train(
     bar = tqdm(
         total=optim.max_iters, initial=run.iteration, unit="step", disable=not progress, leave=True
     )
-    with bar, _interrupts() as interrupted:
+    with bar, hold_interrupts() as interrupted:
         while run.iteration < optim.max_iters:
             loss = run.step([next(stream) for _ in range(optim.iter_size)])
             bar.update()
@@ -114,30 +111,6 @@ def train(
                     f"--resume with --out {out_dir} goes on from there"
                 )
     return run.folder.best_path
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back until a step is whole; a second one stops at once, without saving.
-
-    Yields:
-        A function that tells whether Ctrl-C was pressed.
-    """
-    pressed: list[int] = []
-
-    def remember(number: int, frame: object) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals reach the main thread only
-        return
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Run:
