@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
     path = Path(path)
     part = path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         with part.open("xb") as file:
             write(file)
             file.flush()
@@ -43,6 +44,13 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # the system's own words would be "File exists"
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:
