@@ -65,7 +65,7 @@ def test_predict_prints_shares_and_paths(
     assert f"{STREET} (360 x 480)" in out
     assert "road" in out
     assert str(tmp_path / "wide_road_overcast-mask.png") in out
-    assert "1 photographs in" in out
+    assert "1 of 1 photographs labelled in" in out
 
 
 def test_a_bad_photograph_is_one_sentence_and_exit_1(
@@ -75,6 +75,7 @@ def test_a_bad_photograph_is_one_sentence_and_exit_1(
     bad.write_text("not a picture")
     assert fcn(monkeypatch, "predict", bad, STREET, "--out", tmp_path / "out") == 1
     shown = capsys.readouterr()
+    assert "1 of 2 photographs labelled in" in shown.out
     assert f"fcn: {bad}: this is not a picture in any format known here" in shown.err
     assert "Traceback" not in shown.err
     assert (tmp_path / "out" / "wide_road_overcast-mask.png").exists()

@@ -60,7 +60,8 @@ def predict(
         )
     finally:
         bar.close()
-    print(f"{out / verb.SUMMARY}\n{bar.n} photographs in {time.perf_counter() - started:.1f} s")
+    labelled = f"{bar.n - len(failures)} of {bar.n} photographs labelled"
+    print(f"{out / verb.SUMMARY}\n{labelled} in {time.perf_counter() - started:.1f} s")
     if failures:
         print(f"fcn: {len(failures)} could not be labelled, as said above", file=sys.stderr)
     return _FAILED if failures else 0
