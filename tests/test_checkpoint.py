@@ -59,6 +59,10 @@ def test_a_checkpoint_brings_back_network_and_header(tmp_path: Path, name: str, 
         assert torch.equal(a.half().to(a.dtype) if half and a.is_floating_point() else a, b), key
 
 
+def test_a_shipped_model_is_loaded_by_name() -> None:
+    assert not load_model("camvid").training
+
+
 def test_half_precision_is_half_the_size(path: Path, tmp_path: Path) -> None:
     save_model(load_model(path), tmp_path / "half.safetensors", header=HEADER, half=True)
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * path.stat().st_size

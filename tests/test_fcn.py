@@ -212,5 +212,11 @@ def test_names_that_do_not_exist_are_refused() -> None:
         build_backbone("efficientnet_lite0", geometry="reference")
 
 
+def test_a_configuration_can_be_changed_on_the_way() -> None:
+    config = ModelConfig(backbone="vgg16", width=1 / 64, num_classes=3)
+    model = create_model(config, num_classes=4).eval()
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+
+
 def test_the_fixed_kernel_is_no_parameter() -> None:
     assert not list(BilinearUpsample(2, 4, 2).parameters())

@@ -28,6 +28,19 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_ctrl_c_hidden_in_an_error_is_still_ctrl_c(tmp_path: Path) -> None:
+    """torch.save turns what interrupts it into an error of its own."""
+
+    def write(file: object) -> None:
+        error = RuntimeError("unexpected pos")
+        error.__context__ = KeyboardInterrupt()
+        raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "x", write)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_made_with_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "c.bin"
     write_whole(path, lambda file: file.write(b"content"))

@@ -117,6 +117,11 @@ def test_three_classes_by_hand() -> None:
     assert got.classes_counted == 3
 
 
+def test_no_classes_are_no_matrix() -> None:
+    with pytest.raises(ValueError, match="num_classes is 0; it must be at least 1"):
+        ConfusionMatrix(0)
+
+
 def test_rows_are_the_truth() -> None:
     matrix = metrics(3, preds=[1, 1, 2], target=[0, 0, 0]).matrix
     assert matrix.tolist() == [[0, 2, 1], [0, 0, 0], [0, 0, 0]]

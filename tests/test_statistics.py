@@ -32,7 +32,8 @@ def dataset(tmp_path: Path) -> FolderDataset:
         (tmp_path / kind).mkdir()
     for k, labels in enumerate(PICTURES):
         Image.fromarray(np.array(labels, np.uint8)).save(tmp_path / "labels" / f"{k}.png")
-        (tmp_path / "images" / f"{k}.png").write_bytes(b"not read for statistics")
+        size = (len(labels[0]), len(labels))
+        Image.new("RGB", size).save(tmp_path / "images" / f"{k}.png")
     return FolderDataset(tmp_path, "", SPACE)
 
 
@@ -40,6 +41,19 @@ def test_counts(dataset: FolderDataset) -> None:
     counts = count_classes(dataset, progress=False)
     assert counts.dtype == np.int64
     np.testing.assert_array_equal(counts, COUNTS)
+
+
+def test_a_picture_of_another_size_is_found(dataset: FolderDataset) -> None:
+    turned = Image.new("RGB", (1, 3))  # lies on its side: EXIF says so
+    turned.getexif()[0x0112] = 6
+    turned.save(dataset.folder / "images" / "1.png", exif=turned.getexif())
+    count_classes(dataset, progress=False)
+    Image.new("RGB", (4, 4)).save(dataset.folder / "images" / "2.png")
+    with pytest.raises(FullyConvError, match=r"2\.png has 4 x 4 pixels .*labels/2\.png 3 x 2"):
+        count_classes(dataset, progress=False)
+    (dataset.folder / "images" / "0.png").write_text("no picture")
+    with pytest.raises(FullyConvError, match=r"0\.png: this picture cannot be read"):
+        count_classes(dataset, progress=False)
 
 
 def test_a_bad_label_file_is_found(dataset: FolderDataset) -> None:

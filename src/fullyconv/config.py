@@ -106,6 +106,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_counts(self, "workers", least=0)
+        known = ("images", "hha", "depth")  # colours first, bytes before floats: others rely on it
+        if not self.inputs or self.inputs != tuple(kind for kind in known if kind in self.inputs):
+            raise UsageError(
+                f"inputs is {self.inputs}; it must name some of {', '.join(known)}, in this order"
+            )
         if self.crop is not None and min(self.crop) < 1:
             raise UsageError(f"crop is {self.crop}; height and width must be at least 1")
         low, high = self.scale
@@ -207,6 +212,14 @@ class Recipe:
     """What the checkpoint shall say of the terms of its weights and data."""
 
     def __post_init__(self) -> None:
+        starts = {
+            "--from-scratch": self.from_scratch,
+            "--init-from": bool(self.init_from),
+            "--backbone-weights": self.backbone_weights != "auto",
+        }
+        given = [option for option, is_given in starts.items() if is_given]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} contradict each other; give one of them")
         _check_counts(self, "eval_interval", "save_interval", "log_interval")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")

@@ -38,6 +38,8 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
     except (OSError, RuntimeError) as error:
         # torch.save hides the system's error behind one of its own
         cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         if not isinstance(cause, OSError):
             raise
         raise _unwritable(path, cause) from error

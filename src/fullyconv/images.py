@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fullyconv.errors import FullyConvError
+from fullyconv.files import write_whole
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -42,6 +44,35 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             return to_rgb(image)
         except FullyConvError as error:
             raise FullyConvError(f"{path}: {error}") from error
+
+
+def save_image(
+    path: str | os.PathLike[str], image: Image.Image, kind: str, quality: int = 90
+) -> None:
+    """Write a picture whole or not at all.
+
+    It is encoded in memory first: Pillow's encoders overlook a full disk.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    encoded = io.BytesIO()
+    image.save(encoded, kind, **({"quality": quality} if kind == "JPEG" else {}))
+    write_whole(path, lambda file: file.write(encoded.getbuffer()))
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width of a photograph as people see it, from its header alone.
+
+    Raises:
+        FullyConvError: If the file is missing, not a picture, or too large.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+_ORIENTATION = 0x0112  # EXIF's tag
 
 
 def read_depth(path: str | os.PathLike[str]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The per-pixel loss (paper, section 3.3 and 4.3)."""
+"""The per-pixel loss (paper, section 4)."""
 
 from __future__ import annotations
 

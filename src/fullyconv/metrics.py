@@ -68,6 +68,8 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.matrix: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)

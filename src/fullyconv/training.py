@@ -41,8 +41,9 @@ from fullyconv.models.backbones import Backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.layers import channels_last
 from fullyconv.optim import build_optimizer, freeze_backbone, lr_factor
-from fullyconv.prediction import Predictor, model_path
+from fullyconv.prediction import Predictor
 from fullyconv.pretrained import load_imagenet
+from fullyconv.recipes import recipe as named_recipe
 from fullyconv.run_folder import RunFolder
 from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.surgery import transplant
@@ -53,7 +54,7 @@ STUCK_AFTER = 200  # steps; a loss still at ln(classes) then means that nothing 
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | str,
     out_dir: str | os.PathLike[str],
     *,
     resume: bool = False,
@@ -66,7 +67,7 @@ def train(
     where nothing is scored) and ``samples/`` (photograph, truth and prediction side by side).
 
     Args:
-        recipe: Everything the result depends on.
+        recipe: Everything the result depends on, or a recipe's name.
         out_dir: Run folder.
         resume: Go on from ``last.pt`` in the run folder.
         progress: Show progress bars.
@@ -78,6 +79,8 @@ def train(
         FullyConvError: If data, weights or folder cannot be used, or the loss is no longer finite;
             checkpoints written before stay as they are.
     """
+    if isinstance(recipe, str):
+        recipe = named_recipe(recipe)
     run = _Run(recipe, Path(out_dir), resume, progress)
     optim = recipe.optim
     batches = training_batches(
@@ -101,14 +104,16 @@ def train(
             loss = run.step([next(stream) for _ in range(optim.iter_size)])
             bar.update()
             run.log(loss, bar)
-            if run.due(recipe.eval_interval):
+            scoring = run.due(recipe.eval_interval)
+            if run.due(recipe.save_interval) or scoring or interrupted():
+                run.save()  # before the scores too: a bad file there must not cost the steps
+            if scoring:
                 bar.write(run.score())
-            if run.due(recipe.save_interval) or interrupted():
                 run.save()
             if interrupted() and run.iteration < optim.max_iters:
                 raise FullyConvError(
                     f"stopped after {run.iteration} of {optim.max_iters} steps, which are saved; "
-                    f"--resume with --out {out_dir} goes on from there"
+                    f"the same command with --resume goes on from there"
                 )
     return run.folder.best_path
 
@@ -143,6 +148,7 @@ class _Run:
             self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.iteration, self.best, self.skipped = 0, -1.0, 0
+        self.pixel_loss = 0.0  # of the last step, per pixel whatever the reduction
         self.since = time.perf_counter()
         self._start(resume)
 
@@ -150,7 +156,7 @@ class _Run:
         """Fill a new network from what the recipe names; returns what that was."""
         recipe = self.recipe
         if recipe.init_from:
-            report = transplant(model, load_model(model_path(recipe.init_from)))
+            report = transplant(model, load_model(recipe.init_from))
             if self.progress:
                 tqdm.write(f"from {recipe.init_from}: {report}")
             return Path(recipe.init_from).name
@@ -166,6 +172,8 @@ class _Run:
     def _class_weights(self) -> Tensor | None:
         kind = self.recipe.optim.class_weights
         counts = count_classes(self.training_set, self.progress)
+        if self.validation_set is not None:  # a bad file there shall be found now, not hours later
+            count_classes(self.validation_set, self.progress)
         weights = class_weights(counts, kind)
         return None if weights is None else torch.from_numpy(weights).to(self.accelerator.device)
 
@@ -173,6 +181,7 @@ class _Run:
         """Open the run folder: a new one, or the one to go on with."""
         if resume:
             self._restore()
+            self.folder.refuse_other_recipe(self.recipe)
         else:
             self.folder.refuse_if_used()
         if self.accelerator.is_main_process:
@@ -187,7 +196,7 @@ class _Run:
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * factor
         self._train_mode()
-        total, valid = 0.0, 0
+        total, valid, pictures = 0.0, 0, 0
         for images, target in batches:
             images = images.to(self.accelerator.device, memory_format=torch.channels_last)
             target = target.to(self.accelerator.device)
@@ -202,11 +211,15 @@ class _Run:
             self.accelerator.backward(loss / optim.iter_size)
             total += loss.item()
             valid += int((target != IGNORE_INDEX).sum())
+            pictures += len(target)
         if not math.isfinite(total):
             raise FullyConvError(
                 f"the loss is {total} at step {self.iteration + 1}: the run has diverged and "
                 f"stops. The checkpoints in {self.folder.path} are from before; lower --optim.lr"
             )
+        mean = total / len(batches)
+        summed = optim.reduction == "sum"
+        self.pixel_loss = mean * pictures / max(1, valid) if summed else mean
         if valid:
             self.optimizer.step()
         else:
@@ -215,7 +228,7 @@ class _Run:
         self.iteration += 1
         if self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
-        return total / len(batches)
+        return mean
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -233,7 +246,7 @@ class _Run:
         """Show the loss, and write a line of the log when one is due."""
         bar.set_postfix(loss=f"{loss:.4g}", best=f"{max(0.0, self.best):.3f}", refresh=False)
         if self.iteration == STUCK_AFTER:
-            self._warn_if_stuck(loss, bar)
+            self._warn_if_stuck(bar)
         if not self.due(self.recipe.log_interval):
             return
         now = time.perf_counter()
@@ -247,9 +260,9 @@ class _Run:
         )
         self.since = now
 
-    def _warn_if_stuck(self, loss: float, bar: Any) -> None:
+    def _warn_if_stuck(self, bar: Any) -> None:
         classes = self.labels.num_classes
-        if self.recipe.optim.reduction == "mean" and abs(loss - math.log(classes)) < 0.02:
+        if abs(self.pixel_loss - math.log(classes)) < 0.02:
             bar.write(
                 f"warning: after {STUCK_AFTER} steps the loss is still ln({classes}) = "
                 f"{math.log(classes):.4f}, as if every class were equally likely: nothing is "

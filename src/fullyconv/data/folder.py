@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
-from fullyconv.images import IMAGE_SUFFIXES, read_depth, read_labels, read_photo
+from fullyconv.images import IMAGE_SUFFIXES, image_size, read_depth, read_labels, read_photo
 from fullyconv.labels import LabelSpace
 from fullyconv.preprocess import Pixels
 
@@ -78,16 +78,28 @@ class FolderDataset:
             FullyConvError: If a file is damaged, the sizes differ or a label is out of range; the
                 file is named.
         """
-        image_path, label_path = self.pairs[index]
+        image_path = self.pairs[index][0]
         paths = [image_path, *(images[image_path.stem] for images in self.further)]
         image = _stack([_read(k, p) for k, p in zip(self.inputs, paths, strict=True)], paths)
         target = self.target(index)
-        if image.shape[:2] != target.shape:
-            raise FullyConvError(
-                f"{image_path} has {image.shape[0]} x {image.shape[1]} pixels (after its EXIF "
-                f"rotation), but {label_path} {target.shape[0]} x {target.shape[1]}"
-            )
+        self.check_size(index, target, image.shape[:2])
         return Sample(image_path.stem, image, target)
+
+    def check_size(
+        self, index: int, target: NDArray[np.uint8], size: tuple[int, ...] | None = None
+    ) -> None:
+        """Raise if a picture, whose header says its size, and its labels differ in size.
+
+        Raises:
+            FullyConvError: If they do; both files are named.
+        """
+        image_path, label_path = self.pairs[index]
+        height, width = size or image_size(image_path)
+        if (height, width) != target.shape:
+            raise FullyConvError(
+                f"{image_path} has {height} x {width} pixels (after its EXIF rotation), but "
+                f"{label_path} {target.shape[0]} x {target.shape[1]}"
+            )
 
     def target(self, index: int) -> NDArray[np.uint8]:
         """Read the labels of one pair alone: (H, W) uint8."""

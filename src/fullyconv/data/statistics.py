@@ -29,6 +29,7 @@ def count_classes(dataset: FolderDataset, progress: bool = True) -> NDArray[np.i
     files = tqdm(range(len(dataset)), "reading labels", disable=not progress, leave=False)
     for index in files:
         target = dataset.target(index)
+        dataset.check_size(index, target)
         pixels = np.bincount(target.ravel(), minlength=256)[: counts.shape[1]]
         counts[0] += pixels
         counts[1][pixels > 0] += target.size

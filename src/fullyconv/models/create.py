@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fullyconv.config import ModelConfig, model_config
@@ -18,7 +19,7 @@ def create_model(name: str | ModelConfig, **overrides: Any) -> Network:
     Args:
         name: A folder name of the authors' release (``"voc-fcn8s"``),
             ``"fcn{32,16,8}s_{backbone}"`` (``"fcn8s_vgg16"``), or a configuration.
-        overrides: Fields of :class:`~fullyconv.config.ModelConfig`, where ``name`` is a name.
+        overrides: Fields of :class:`~fullyconv.config.ModelConfig` to change.
 
     Returns:
         A module: images (N, C, H, W) float32 in the network's own input units to logits
@@ -33,10 +34,13 @@ def create_model(name: str | ModelConfig, **overrides: Any) -> Network:
         >>> tuple(model(torch.zeros(1, 3, 33, 7)).shape)
         (1, 5, 33, 7)
     """
-    config = model_config(name, **overrides) if isinstance(name, str) else name
+    if isinstance(name, ModelConfig):
+        config = replace(name, **overrides)
+    else:
+        config = model_config(name, **overrides)
     if config.streams:
-        part = 3
-        return LateFusion({name: _fcn(config, part) for name in config.streams})
+        part = config.in_channels // len(config.streams)
+        return LateFusion({stream: _fcn(config, part) for stream in config.streams})
     if config.heads:
         backbone = build_backbone(
             config.backbone, config.in_channels, config.width, config.geometry
