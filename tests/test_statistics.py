@@ -52,7 +52,7 @@ def test_a_picture_of_another_size_is_found(dataset: FolderDataset) -> None:
     with pytest.raises(FullyConvError, match=r"2\.png has 4 x 4 pixels .*labels/2\.png 3 x 2"):
         count_classes(dataset, progress=False)
     (dataset.folder / "images" / "0.png").write_text("no picture")
-    with pytest.raises(FullyConvError, match=r"0\.png: this picture cannot be read"):
+    with pytest.raises(FullyConvError, match=r"0\.png: this is not a picture"):
         count_classes(dataset, progress=False)
 
 
