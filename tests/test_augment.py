@@ -277,3 +277,9 @@ def test_further_channels_move_with_the_colours(channels: int, dtype: type[np.ge
         known = target != 255
         reference = out[..., :1].astype(np.float64)
         assert np.abs(out - reference)[known].max() <= 1  # floats are not rounded, bytes are
+
+
+def test_depth_alone_has_no_colour_to_vary() -> None:
+    depth = np.linspace(6, 9, 20, dtype=np.float32).reshape(4, 5, 1)
+    out, _ = Augmentation(color=0.5)(depth, np.zeros((4, 5), np.uint8), np.random.default_rng(0))
+    np.testing.assert_array_equal(out, depth)

@@ -148,6 +148,9 @@ def test_networks_that_cannot_be(fields: dict[str, Any], message: str) -> None:
     ("fields", "message"),
     [
         ({"workers": -1}, "workers is -1; it must be a whole number, at least 0"),
+        ({"inputs": ()}, r"inputs is \(\); it must name some of images, hha, depth, in this order"),
+        ({"inputs": ("depth", "images")}, "in this order"),
+        ({"inputs": ("images", "images")}, "in this order"),
         ({"crop": (0, 5)}, r"crop is \(0, 5\); height and width must be at least 1"),
         ({"crop": (5, -1)}, r"crop is \(5, -1\); height and width must be at least 1"),
         ({"scale": (0, 1)}, r"scale is \(0, 1\); it must rise from a number above 0"),
@@ -214,6 +217,8 @@ def test_recipes_that_cannot_be(fields: dict[str, Any], message: str) -> None:
 
 def test_values_at_the_edge_are_taken() -> None:
     ModelConfig(num_classes=1, width=16)
+    ModelConfig(heads=(("a", 21), ("b", 1)))
+    Recipe(model=ModelConfig(), seed=0)
     DataConfig(crop=(1, 1), scale=(0.5, 0.5), color=1, workers=0)
     for warmup in (0, 1):
         OptimConfig(reduction="sum", lr=1e-7, momentum=0, average=0, warmup=warmup, weight_decay=0)

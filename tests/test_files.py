@@ -95,6 +95,22 @@ def test_whatever_the_writer_raises_leaves_things_as_they_were(
         assert path.read_bytes() == before
 
 
+def test_the_content_is_on_the_disk_before_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fsync = tmp_path / "c.bin", os.fsync
+    sizes: list[int] = []
+
+    def look(descriptor: int) -> None:
+        fsync(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+        assert not path.exists()
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_whole(path, lambda file: file.write(b"content"))
+    assert sizes == [7]
+
+
 @pytest.mark.parametrize("where", ["writer", "fsync", "rename"])
 def test_a_full_disk_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str

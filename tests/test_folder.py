@@ -80,6 +80,40 @@ def test_orphans_are_listed_with_their_side(tmp_path: Path) -> None:
         FolderDataset(tmp_path, "", TWO)
 
 
+def test_five_orphans_are_all_named(tmp_path: Path) -> None:
+    folder(tmp_path, ["a.png"], [f"{i}.png" for i in "abcdef"])
+    with pytest.raises(
+        FullyConvError,
+        match=r"5 of 6 \(b\.png, c\.png, d\.png, e\.png, f\.png\) in labels/$",
+    ):
+        FolderDataset(tmp_path, "", TWO)
+
+
+def test_further_inputs_are_stacked(tmp_path: Path) -> None:
+    folder(tmp_path, ["a.bmp", "b.png"], ["a.png", "b.png"])
+    for kind in ("hha", "depth"):
+        (tmp_path / kind).mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (5, 4), (50, 60, 70)).save(tmp_path / "hha" / name)
+        Image.fromarray(np.full((4, 5), 2000, np.uint16)).save(tmp_path / "depth" / name)
+    both = FolderDataset(tmp_path, "", TWO, ("images", "hha"))[1]
+    assert both.image.dtype == np.uint8
+    assert both.image[3, 4].tolist() == [1, 1, 1, 50, 60, 70]
+    three = FolderDataset(tmp_path, "", TWO, ("images", "hha", "depth"))[1]
+    assert three.image.dtype == np.float32
+    assert three.image[3, 4].tolist() == pytest.approx([1, 1, 1, 50, 60, 70, np.log(2000)])
+    Image.new("RGB", (5, 3)).save(tmp_path / "hha" / "b.png")
+    with pytest.raises(
+        FullyConvError, match=r"hha/b\.png has 3 x 5 pixels, but .*images/b\.png 4 x 5$"
+    ):
+        FolderDataset(tmp_path, "", TWO, ("images", "hha"))[1]
+    (tmp_path / "hha" / "b.png").unlink()
+    with pytest.raises(FullyConvError, match=r"0 of 1 in hha/, 1 of 2 \(b\.png\) in labels/$"):
+        FolderDataset(tmp_path, "", TWO, ("images", "hha"))
+    with pytest.raises(FullyConvError, match=r"the folders thermal/ and labels/ in it, but it hol"):
+        FolderDataset(tmp_path, "", TWO, ("images", "thermal"))
+
+
 def test_many_orphans_are_counted(tmp_path: Path) -> None:
     folder(tmp_path, [f"{i}.png" for i in range(9)], ["0.png"])
     with pytest.raises(

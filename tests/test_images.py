@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from fullyconv.errors import FullyConvError
-from fullyconv.images import read_depth, read_labels, read_photo, to_rgb
+from fullyconv.images import (
+    image_size,
+    read_depth,
+    read_labels,
+    read_photo,
+    save_image,
+    to_rgb,
+)
 from fullyconv.labels import CAMVID, IGNORE_INDEX, VOC
 
 Pixels = NDArray[np.uint8]
@@ -367,6 +374,41 @@ def test_large_pictures_are_read_without_a_warning(
     assert read_photo(path).shape == (3, 5, 3)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_sizes_are_those_of_the_upright_picture(
+    tmp_path: Path, kind: str, orientation: int
+) -> None:
+    path = tmp_path / "photo"
+    Image.new("RGB", (9, 5)).save(path, kind, exif=exif(orientation))
+    assert image_size(path) == read_photo(path).shape[:2]
+    assert image_size(path) == ((5, 9) if orientation < 5 else (9, 5))
+
+
+def test_sizes_of_what_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(FullyConvError, match=r"x\.png: there is no such file"):
+        image_size(tmp_path / "x.png")
+    bomb = written(tmp_path / "bomb.png", png(100_000, 100_000, 8, 2, b""))
+    with pytest.raises(FullyConvError, match=r"bomb\.png: a picture of more than"):
+        image_size(bomb)
+
+
+@pytest.mark.parametrize(("kind", "worst"), [("PNG", 0), ("JPEG", 16)])
+def test_pictures_are_saved(tmp_path: Path, kind: str, worst: int) -> None:
+    rows, columns = np.mgrid[:20, :30]
+    pixels = np.stack([rows * 8, columns * 8, rows + columns], -1).astype(np.uint8)
+    path = tmp_path / "new" / "picture"
+    save_image(path, Image.fromarray(pixels), kind)
+    with Image.open(path) as image:
+        assert image.format == kind
+        assert np.abs(np.asarray(image).astype(int) - pixels).max() <= worst
+    sizes = []
+    for quality in (20, 90):
+        save_image(path, Image.fromarray(pixels), kind, quality)
+        sizes.append(path.stat().st_size)
+    assert (sizes[0] < sizes[1]) == (kind == "JPEG")
+
+
 @READERS
 def test_floating_point_pictures_are_refused(tmp_path: Path, read: Reader) -> None:
     path = saved(tmp_path / "height.tif", Image.fromarray(np.array([[0.5, 300]], np.float32)))
@@ -427,9 +469,11 @@ def test_grey_of_few_bits_is_refused(tmp_path: Path, bits: int) -> None:
 
 def test_color_masks_are_refused_with_their_number_of_colors(tmp_path: Path) -> None:
     mask = VOC.colorize(np.arange(21, dtype=np.uint8)[None].repeat(3, 0))
+    mask[0, :3] = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    mask[1, :4] = [(0, 1, 255), (0, 2, 0), (1, 0, 255), (2, 0, 0)]
     for mode in ("RGB", "RGBA"):
         path = saved(tmp_path / f"{mode}.png", Image.fromarray(mask).convert(mode))
-        with pytest.raises(FullyConvError, match=rf"{mode}\.png: .* is {mode} with 21 colours;"):
+        with pytest.raises(FullyConvError, match=rf"{mode}\.png: .* is {mode} with 28 colours;"):
             read_labels(path)
 
 

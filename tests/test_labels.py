@@ -172,6 +172,10 @@ def test_foreign_ids_are_refused_with_file_value_and_count(
 def test_many_foreign_ids_are_counted() -> None:
     with pytest.raises(FullyConvError, match=r"label 2 \(1 px\), .*, 9 \(1 px\) and 11 more is"):
         TWO.encode(np.arange(21, dtype=np.uint8))
+    with pytest.raises(FullyConvError, match=r"label 2 \(1 px\), .*, 9 \(1 px\) is neither"):
+        TWO.encode(np.arange(10, dtype=np.uint8))
+    with pytest.raises(FullyConvError, match=r", 9 \(1 px\) and 1 more is neither"):
+        TWO.encode(np.arange(11, dtype=np.uint8))
 
 
 def test_without_void_every_other_id_is_foreign() -> None:
@@ -237,6 +241,11 @@ def test_number_of_categories(count: int) -> None:
         ({"palette": ((0, 0, 0), (0, 256, 0))}, r"colour \(0, 256, 0\) is not three numbers from"),
         ({"palette": ((0, 0, 0), (0, -1, 0))}, r"colour \(0, -1, 0\) is not three numbers from"),
         ({"palette": ((0, 0, 0), (0, 0))}, r"colour \(0, 0\) is not three numbers from 0 to 255"),
+        (
+            {"categories": ("a", "b", "c"), "raw_ids": (5, 7, 7)},
+            "raw_ids gives 7 to two classes; ids must differ",
+        ),
+        ({"categories": ("a", "b", "b")}, "category 'b' is given twice; names must differ"),
         ({"raw_ids": (0, 0)}, "raw_ids gives 0 to two classes; ids must differ"),
         ({"raw_ids": (0, -1)}, "raw_ids holds -1, but ids in label files are 0 to 65535"),
         ({"void": (65536,)}, "void holds 65536, but ids in label files are 0 to 65535"),
@@ -252,6 +261,12 @@ def test_number_of_categories(count: int) -> None:
 def test_fields_must_fit_each_other(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(FullyConvError, match=message):
         LabelSpace(**{"categories": ("ground", "tree"), **fields})
+
+
+def test_ids_may_be_all_that_sixteen_bits_hold() -> None:
+    space = LabelSpace(categories=("a", "b"), raw_ids=(65535, 0), void=(65534,))
+    raw = np.array([65535, 65534, 0], np.uint16)
+    assert space.encode(raw).tolist() == [0, IGNORE_INDEX, 1]
 
 
 def test_names_may_be_of_any_script() -> None:

@@ -258,3 +258,16 @@ def test_a_released_net_s_preprocessing_by_name(name: str) -> None:
 def test_other_preprocessings_are_refused() -> None:
     with pytest.raises(UsageError, match=r"no preprocessing 'voc-fcn8'\. Did you mean voc-fcn8s"):
         preprocess_for("vgg16", "voc-fcn8")
+
+
+def test_depth_is_brought_to_the_scale_of_colours() -> None:
+    for backbone, base in (("vgg16", CAFFE), ("vgg16_torchvision", TORCHVISION)):
+        got = preprocess_for(backbone, inputs=("images", "hha", "depth"))
+        assert got.inputs == ("images", "hha", "depth")
+        assert got.mean[:6] == base.mean * 2
+        assert got.std[:6] == base.std * 2
+        image = np.zeros((1, 2, 7), np.float32)
+        image[0, :, 6] = 7.844, 8.344  # the logarithm's mean, and half a unit more
+        np.testing.assert_allclose(got(image)[6], [[0, 1]], atol=1e-5)
+    with pytest.raises(UsageError, match=r"there is no input 'thermal'\. Known: depth, hha, ima"):
+        preprocess_for("vgg16", inputs=("thermal",))

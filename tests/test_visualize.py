@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from PIL import ImageDraw
 
 from fullyconv.labels import CAMVID, VOC, LabelSpace
-from fullyconv.visualize import beside, boundaries, legend, overlay
+from fullyconv.visualize import beside, boundaries, first_picture, legend, overlay
 
 Pixels = NDArray[np.uint8]
 QUICK = settings(max_examples=40, deadline=None)
@@ -76,9 +79,18 @@ def test_legend_lists_classes_from_large_to_small() -> None:
         assert not len(rows_of(picture, CAMVID.palette[absent]))
 
 
-def test_legend_prints_names_and_percentages() -> None:
-    """The text is there: other shares, other names and more classes make other pictures."""
+def test_legend_prints_names_and_percentages(monkeypatch: pytest.MonkeyPatch) -> None:
     space = LabelSpace(categories=("road", "road works"), palette=((9, 9, 200), (200, 9, 9)))
+    texts: list[str] = []
+    draw = ImageDraw.ImageDraw.text
+
+    def text(self: ImageDraw.ImageDraw, place: Any, text: str, **options: Any) -> None:
+        texts.append(text)
+        draw(self, place, text, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    legend(space, [0.2504, 0.7496], 60)
+    assert texts == ["road works  75.0 %", "road  25.0 %"]
     one = legend(space, [1.0, 0.0], 60)
     assert not np.array_equal(one, legend(space, [0.9, 0.0], 60))
     two = legend(space, [0.5, 0.5], 60)
@@ -106,6 +118,14 @@ def test_legend_of_nothing_is_blank() -> None:
 def test_legend_takes_names_of_any_script() -> None:
     space = LabelSpace(categories=("道路", "क्षेत्र", "bâtiment"))
     assert legend(space, [0.5, 0.3, 0.2], 200).shape[0] == 200
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (6, np.uint8), (4, np.float32)])
+def test_the_first_picture_of_several(channels: int, dtype: type[np.generic]) -> None:
+    image = np.arange(2 * 5 * channels).reshape(2, 5, channels).astype(dtype)
+    got = first_picture(image)
+    assert got.dtype == np.uint8
+    assert got[1, 2].tolist() == [7 * channels, 7 * channels + 1, 7 * channels + 2]
 
 
 def test_pictures_side_by_side() -> None:

@@ -107,7 +107,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _check_counts(self, "workers", least=0)
         known = ("images", "hha", "depth")  # colours first, bytes before floats: others rely on it
-        if not self.inputs or self.inputs != tuple(kind for kind in known if kind in self.inputs):
+        ordered = [kind for kind in known if kind in self.inputs]
+        if not self.inputs or [kind for kind in self.inputs if kind in known] != ordered:
             raise UsageError(
                 f"inputs is {self.inputs}; it must name some of {', '.join(known)}, in this order"
             )

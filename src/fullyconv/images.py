@@ -68,6 +68,8 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         FullyConvError: If the file is missing, not a picture, or too large.
     """
     with _opened(path) as image:
+        if image.format == "TIFF":
+            image.load()  # turns it; what Pillow says before depends on its version
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
