@@ -88,6 +88,7 @@ def test_a_bad_photograph_is_one_sentence_and_exit_1(
         (["predict", "x.jpg", "--save", "masks"], 2, "fcn: there is no output 'masks'"),
         (["predict", "x.jpg", "--runtime", "x"], 2, "fcn: there is no runtime 'x'"),
         (["evaluate", "camvid", "no/where"], 1, "fcn: no/where/val: expected the folders images/"),
+        (["info", "fcn8s_vgg16", "--size", "0", "5"], 2, "fcn: the size is 0 x 5; a picture"),
         (["info", "voc-fcn"], 2, "fcn: there is no network 'voc-fcn'. Did you mean"),
         (["train", "camvid-fcn8s-efficientnet_lite0"], 2, "fcn: no data set folder is given"),
         (["weights", "get", "voc-fcn9s"], 2, "voc-fcn9s"),
@@ -193,8 +194,10 @@ def test_info_lists_everything_and_reads_checkpoints(
     assert "siftflow-fcn16s" in capsys.readouterr().out
     assert fcn(monkeypatch, "info", "--json") == 0
     assert json.loads(capsys.readouterr().out)["shipped models"] == ["camvid"]
-    assert fcn(monkeypatch, "info", "camvid") == 0
-    assert "sky, building" in capsys.readouterr().out
+    assert fcn(monkeypatch, "info", "camvid", "--no-measure", "--size", 360, 480) == 0
+    shown = capsys.readouterr().out
+    assert "sky, building" in shown
+    assert "operations at 360 x 480    2.7 GFLOP" in shown
     assert fcn(monkeypatch, "info", "camvid", "--json") == 0
     assert json.loads(capsys.readouterr().out)["model"]["stride"] == 8
 

@@ -289,7 +289,7 @@ def info(
         _print_names(json)
         return 0
     if name in SHIPPED_MODELS or name.endswith(".safetensors"):
-        _print_checkpoint(model_path(name), json)
+        _print_checkpoint(model_path(name), size, measure, json)
         return 0
     if name in BACKBONES:
         name = f"fcn32s_{name}"
@@ -316,8 +316,9 @@ def _print_names(as_json: bool) -> None:
         print(f"{title}:\n  " + "\n  ".join(names))
 
 
-def _print_checkpoint(path: Path, as_json: bool) -> None:
+def _print_checkpoint(path: Path, size: tuple[int, int], measure: bool, as_json: bool) -> None:
     from fullyconv.checkpoint import read_header
+    from fullyconv.network_info import info as describe
 
     header = read_header(path)
     if as_json:
@@ -325,12 +326,13 @@ def _print_checkpoint(path: Path, as_json: bool) -> None:
         return
     model, infos = header.model, dict(header.info)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB, fullyconv {header.version})")
-    print(f"  network     fcn{model.stride}s_{model.backbone}, {model.geometry} geometry")
+    print(f"  geometry    {model.geometry}")
     print(f"  categories  {', '.join(header.labels.categories)}")
     print(f"  input       {header.preprocess}")
     infos.pop("recipe", None)
     for key, value in infos.items():
         print(f"  {key:<11} {_dump(value) if isinstance(value, dict) else value}")
+    print(describe(model, size, measure))
 
 
 def _dump(value: Any) -> str:

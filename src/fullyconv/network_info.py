@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fullyconv.config import model_config
+from fullyconv.config import ModelConfig, model_config
+from fullyconv.errors import UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.fusion import LateFusion, MultiHead
@@ -83,18 +84,22 @@ class NetworkInfo:
 _LANDINGS = {"16": "to stride 16", "8": "to stride 8", "1": "to the image"}
 
 
-def info(name: str, size: tuple[int, int] = (500, 500), measure: bool = True) -> NetworkInfo:
+def info(
+    name: str | ModelConfig, size: tuple[int, int] = (500, 500), measure: bool = True
+) -> NetworkInfo:
     """Describe a network by name.
 
     Args:
-        name: See :func:`~fullyconv.config.model_config`.
+        name: See :func:`~fullyconv.config.model_config`; or a configuration.
         size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
         measure: Time a forward pass; builds the network in memory.
 
     Raises:
-        UsageError: If there is no network of that name.
+        UsageError: If there is no network of that name, or no picture of that size.
     """
-    config = model_config(name)
+    if min(size) < 1:
+        raise UsageError(f"the size is {size[0]} x {size[1]}; a picture has at least 1 x 1 pixels")
+    config = name if isinstance(name, ModelConfig) else model_config(name)
     with torch.device("meta"):
         model = create_model(config).eval()
     fcn = _one_stream(model)
@@ -106,7 +111,7 @@ def info(name: str, size: tuple[int, int] = (500, 500), measure: bool = True) ->
         model(torch.empty(1, config.in_channels, *size, device="meta"))
     seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
     return NetworkInfo(
-        name=name,
+        name=name if isinstance(name, str) else f"fcn{config.stride}s_{config.backbone}",
         convolutions=backbone.maps[32].convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
         receptive_field=seen,

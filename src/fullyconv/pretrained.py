@@ -96,8 +96,8 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a foreign file
         raise FullyConvError(
-            f"{path}: cannot be read as a state dictionary of tensors "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            f"{path}: is no state dictionary of plain tensors, or is damaged; nothing else in it "
+            "was run"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise FullyConvError(f"{path}: holds no plain state dictionary of tensors")
