@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fullyconv.data.folder import FolderDataset
-from fullyconv.data.statistics import class_weights, count_classes
+from fullyconv.data.statistics import ClassWeights, class_weights, count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import LabelSpace
 
@@ -79,13 +79,20 @@ def test_enet_by_hand() -> None:
     assert weights.tolist() == pytest.approx([*expected, 0])
 
 
+@pytest.mark.parametrize("kind", ["median_frequency", "enet"])
+def test_a_single_pixel_is_enough_for_a_weight(kind: ClassWeights) -> None:
+    weights = class_weights(np.array([[1, 99, 0], [100, 100, 0]]), kind)
+    assert weights is not None
+    assert weights[0] > weights[1] > weights[2] == 0
+
+
 def test_without_weights() -> None:
     assert class_weights(COUNTS, "none") is None
 
 
 @pytest.mark.parametrize("kind", ["median_frequency", "enet"])
-def test_nothing_but_void_has_no_weight(kind: str) -> None:
-    weights = class_weights(np.zeros((2, 3), np.int64), kind)  # type: ignore[arg-type]
+def test_nothing_but_void_has_no_weight(kind: ClassWeights) -> None:
+    weights = class_weights(np.zeros((2, 3), np.int64), kind)
     assert weights is not None
     assert weights.tolist() == [0, 0, 0]
 
