@@ -361,7 +361,7 @@ def test_bombs_are_refused_before_they_are_decoded(
     started = time.perf_counter()
     with pytest.raises(FullyConvError, match=r"bomb\.png: a picture of more than 178,956,970"):
         read(path)
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 5
 
 
 def test_large_pictures_are_read_without_a_warning(
