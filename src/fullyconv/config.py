@@ -5,9 +5,10 @@ The string under each field is its help text on the command line.
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -224,6 +225,11 @@ class Recipe:
         _check_counts(self, "eval_interval", "save_interval", "log_interval")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and text, for a checkpoint's header and the run folder."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return values
 
 
 def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fullyconv.data.folder import FolderDataset, Sample
-from fullyconv.files import write_whole
+from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.metrics import ConfusionMatrix, Metrics
 from fullyconv.prediction import Predictor
@@ -84,8 +83,7 @@ def evaluate(
             "pictures": len(dataset),
             **metrics.to_dict(predictor.labels.categories),
         }
-        text = json.dumps(result, indent=1).encode()
-        write_whole(out, lambda file: file.write(text))
+        write_json(out, result)
     return metrics
 
 

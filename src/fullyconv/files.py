@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fullyconv.errors import FullyConvError
 
@@ -53,6 +54,16 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:  # the system's own words would be "File exists"
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
+
+
+def write_json(path: str | os.PathLike[str], values: Any) -> None:
+    """Write plain values as an indented JSON file, whole or not at all.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    text = json.dumps(values, indent=1).encode()
+    write_whole(path, lambda file: file.write(text))
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -17,7 +17,7 @@ from PIL import Image
 
 from fullyconv.checkpoint import Header, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
-from fullyconv.files import write_whole
+from fullyconv.files import write_json, write_whole
 from fullyconv.images import IMAGE_SUFFIXES, read_photo, save_image, to_rgb
 from fullyconv.labels import Color, LabelSpace
 from fullyconv.preprocess import Pixels
@@ -52,7 +52,7 @@ class Prediction:
     space: LabelSpace = field(repr=False)
     name: str = ""
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.uint8]:
         """(H, W) uint8: the most probable class of each pixel."""
         labels: NDArray[np.uint8] = self.logits.argmax(0).astype(np.uint8)
@@ -309,16 +309,12 @@ def predict(
         )
         if report is not None:
             report(path, prediction, files, number, len(photos))
-    text = json.dumps(
-        {
-            "model": os.fspath(model),
-            "categories": predictor.labels.categories,
-            "palette": predictor.labels.palette,
-            "photos": summary,
-        },
-        indent=1,
-    ).encode()
-    write_whole(Path(out) / SUMMARY, lambda file: file.write(text))
+    about = {
+        "model": os.fspath(model),
+        "categories": predictor.labels.categories,
+        "palette": predictor.labels.palette,
+    }
+    write_json(Path(out) / SUMMARY, {**about, "photos": summary})
     return failures
 
 

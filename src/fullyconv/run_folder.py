@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError
-from fullyconv.files import append_line, write_whole
+from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
 from fullyconv.visualize import Pixels
 
@@ -68,7 +67,7 @@ class RunFolder:
             before = _flat(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise FullyConvError(f"{path}: the run's recipe cannot be read ({error})") from error
-        now = _flat(json.loads(json.dumps(asdict(recipe), default=str)))
+        now = _flat(recipe.to_dict())
         changed = [
             f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
@@ -82,8 +81,7 @@ class RunFolder:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Keep the recipe as JSON."""
-        text = json.dumps(asdict(recipe), indent=1, default=str).encode()
-        write_whole(self.path / "recipe.json", lambda file: file.write(text))
+        write_json(self.path / "recipe.json", recipe.to_dict())
 
     def log(self, step: int, **values: Any) -> None:
         """Add a line of JSON to the log."""

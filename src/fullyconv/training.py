@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -348,7 +347,7 @@ class _Run:
                 "licence": recipe.licence,
                 "started_from": self.weights_from,
                 "data": root.name,
-                "recipe": json.loads(json.dumps(asdict(recipe), default=str)),
+                "recipe": recipe.to_dict(),
                 "torch": torch.__version__,
                 "fullyconv": fullyconv.__version__,
             },
