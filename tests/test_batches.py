@@ -50,8 +50,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> FolderDataset:
 def batches(
     dataset: FolderDataset, augmentation: Augmentation = VARIED, **options: Any
 ) -> list[tuple[Tensor, Tensor]]:
+    """Images and targets of each batch."""
     given = {"batch_size": 4, "seed": 3, "start": 0, "stop": 6, **options}
-    return [tuple(batch) for batch in training_batches(dataset, augmentation, PLAIN, **given)]
+    return [
+        (batch.images, batch.target)
+        for batch in training_batches(dataset, augmentation, PLAIN, **given)
+    ]
 
 
 def drawn(dataset: FolderDataset, **options: Any) -> list[list[int]]:
@@ -81,9 +85,9 @@ def test_a_batch_holds_images_and_targets(dataset: FolderDataset) -> None:
 
 def test_the_network_s_preprocessing_is_applied(dataset: FolderDataset) -> None:
     preprocess = Preprocess(scale=2, mean=(1.0, 2.0, 3.0), std=(4.0, 4.0, 4.0))
-    options = {"batch_size": 1, "seed": 0, "start": 0, "stop": 1}
-    images, _ = next(iter(training_batches(dataset, Augmentation(), preprocess, **options)))
-    (plain, _), *_ = batches(dataset, Augmentation(), **options)
+    options: dict[str, Any] = {"batch_size": 1, "seed": 0, "start": 0, "stop": 1}
+    images, *_ = next(iter(training_batches(dataset, Augmentation(), preprocess, **options)))
+    (plain, *_), *_ = batches(dataset, Augmentation(), **options)
     expected = (plain * 2 - torch.tensor([1.0, 2.0, 3.0])[:, None, None]) / 4
     torch.testing.assert_close(images, expected)
 
@@ -146,8 +150,8 @@ def test_other_seeds_draw_and_vary_otherwise(dataset: FolderDataset) -> None:
 
 
 def test_a_picture_is_varied_anew_each_time(dataset: FolderDataset) -> None:
-    dataset_of_one = FolderDataset(dataset.folder, "", SPACE)
-    dataset_of_one.pairs = dataset.pairs[:1]
+    dataset_of_one = FolderDataset(dataset.root, "", SPACE)
+    dataset_of_one.files = dataset.files[:1]
     varied = Augmentation(color=0.5)
     seen = [image for images, _ in batches(dataset_of_one, varied, stop=4) for image in images]
     # grey 10 becomes 5 to 15

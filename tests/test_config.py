@@ -190,7 +190,7 @@ def test_data_that_cannot_be(fields: dict[str, Any], message: str) -> None:
         ({"optimizer": "adam"}, "optimizer is 'adam'; it must be one of sgd, adamw"),
         ({"schedule": "poly"}, "schedule is 'poly'; it must be one of fixed, cosine"),
         ({"reduction": "none"}, "reduction is 'none'; it must be one of sum, mean"),
-        ({"class_weights": "inverse"}, "class_weights is 'inverse'; it must be one of none, medi"),
+        ({"class_weights": "square"}, "class_weights is 'square'; it must be one of none, inve"),
         ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, bfloat16"),
         ({"reduction": "sum", "lr": 1e-4}, r"a summed loss with learning rate 0\.0001 diverges"),
     ],
@@ -243,9 +243,9 @@ def test_recipes_fit_their_data(name: str) -> None:
         assert run.model.num_classes == LABEL_SPACES[run.data.labels].num_classes
     assert what
     assert not what.endswith(".")
-    if run.continues:
-        assert recipe(run.continues).model.stride == 2 * run.model.stride
-        assert recipe(run.continues).data.labels == run.data.labels
+    for before in run.continues:
+        assert recipe(before).model.stride == (1 if run.model.streams else 2) * run.model.stride
+        assert recipe(before).data.labels == run.data.labels
 
 
 def test_other_recipes_are_refused() -> None:

@@ -29,14 +29,14 @@ def folder(
 
 
 def test_pairs_by_name_whatever_the_suffix(tmp_path: Path) -> None:
-    root = folder(
+    folder(
         tmp_path / "train",
         ["b.JPG", "a.jpeg", "c.two.PNG", "Ä d.webp"],
         ["a.png", "b.PNG", "c.two.tif", "Ä d.bmp"],
     )
     dataset = FolderDataset(tmp_path, "train", TWO)
     assert len(dataset) == 4
-    assert dataset.folder == root
+    assert dataset.root == tmp_path
     for index, name in enumerate(["a", "b", "c.two", "Ä d"]):
         sample = dataset[index]
         assert sample.name == name
@@ -66,7 +66,7 @@ def test_hidden_files_and_other_kinds_are_no_pictures(tmp_path: Path) -> None:
         (tmp_path / "images" / name).write_bytes(b"\0\5\x16\7")
     (tmp_path / "labels" / "._a.png").write_bytes(b"\0\5\x16\7")
     dataset = FolderDataset(tmp_path, "", TWO)
-    assert [path.name for path, _ in dataset.pairs] == ["a.png"]
+    assert [files.inputs[0].name for files in dataset.files] == ["a.png"]
     assert dataset[0].name == "a"
 
 

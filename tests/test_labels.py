@@ -120,6 +120,7 @@ def test_names_of_label_spaces() -> None:
         "nyudv2-39": 39,
         "pascalcontext": 60,
         "siftflow": 33,
+        "siftflow-geometric": 3,
         "camvid": 11,
     }
 

@@ -39,8 +39,9 @@ def check(out: Path, split: str, names: list[str], labels: Labels, space: LabelS
     assert (classes.categories, classes.palette) == (space.categories, space.palette)
     assert classes.raw_ids == tuple(range(space.num_classes))
     dataset = FolderDataset(out, split, classes)
-    assert [label.stem for _, label in dataset.pairs] == sorted(names)
-    for index, (_, path) in enumerate(dataset.pairs):
+    assert [files.name for files in dataset.files] == sorted(names)
+    for index, files in enumerate(dataset.files):
+        path = files.labels[0]
         np.testing.assert_array_equal(dataset[index].target, labels[path.stem])
         with Image.open(path) as image:
             assert image.mode == "P"

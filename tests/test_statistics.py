@@ -38,7 +38,7 @@ def dataset(tmp_path: Path) -> FolderDataset:
 
 
 def test_counts(dataset: FolderDataset) -> None:
-    counts = count_classes(dataset, progress=False)
+    (counts,) = count_classes(dataset, progress=False)
     assert counts.dtype == np.int64
     np.testing.assert_array_equal(counts, COUNTS)
 
@@ -46,18 +46,18 @@ def test_counts(dataset: FolderDataset) -> None:
 def test_a_picture_of_another_size_is_found(dataset: FolderDataset) -> None:
     turned = Image.new("RGB", (1, 3))  # lies on its side: EXIF says so
     turned.getexif()[0x0112] = 6
-    turned.save(dataset.folder / "images" / "1.png", exif=turned.getexif())
+    turned.save(dataset.root / "images" / "1.png", exif=turned.getexif())
     count_classes(dataset, progress=False)
-    Image.new("RGB", (4, 4)).save(dataset.folder / "images" / "2.png")
+    Image.new("RGB", (4, 4)).save(dataset.root / "images" / "2.png")
     with pytest.raises(FullyConvError, match=r"2\.png has 4 x 4 pixels .*labels/2\.png 3 x 2"):
         count_classes(dataset, progress=False)
-    (dataset.folder / "images" / "0.png").write_text("no picture")
+    (dataset.root / "images" / "0.png").write_text("no picture")
     with pytest.raises(FullyConvError, match=r"0\.png: this is not a picture"):
         count_classes(dataset, progress=False)
 
 
 def test_a_bad_label_file_is_found(dataset: FolderDataset) -> None:
-    Image.fromarray(np.array([[2, 9]], np.uint8)).save(dataset.folder / "labels" / "1.png")
+    Image.fromarray(np.array([[2, 9]], np.uint8)).save(dataset.root / "labels" / "1.png")
     with pytest.raises(FullyConvError, match=r"labels/1\.png: label 9 \(1 px\) is neither"):
         count_classes(dataset, progress=False)
 

@@ -1,4 +1,4 @@
-"""Overlays, boundaries, legends and pictures side by side."""
+"""Overlays, bands around boundaries, legends and pictures side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ImageDraw
 
 from fullyconv.labels import CAMVID, VOC, LabelSpace
-from fullyconv.visualize import beside, boundaries, first_picture, legend, overlay
+from fullyconv.visualize import beside, first_picture, legend, near_boundaries, overlay
 
 Pixels = NDArray[np.uint8]
 QUICK = settings(max_examples=40, deadline=None)
@@ -48,18 +48,18 @@ def test_overlay_is_half_and_half_unless_told() -> None:
 
 
 @QUICK
-@given(hnp.arrays(np.uint8, small, elements=st.integers(0, 2)))
-def test_boundaries_are_where_a_neighbour_differs(labels: Pixels) -> None:
-    height, width = labels.shape
+@given(hnp.arrays(np.uint8, small, elements=st.sampled_from([0, 1, 255])), st.integers(1, 3))
+def test_a_band_lies_on_both_sides_of_every_boundary(labels: Pixels, width: int) -> None:
+    rows, columns = labels.shape
     expected = [
         [
-            (x + 1 < width and labels[y, x] != labels[y, x + 1])
-            or (y + 1 < height and labels[y, x] != labels[y + 1, x])
-            for x in range(width)
+            len(np.unique(labels[max(0, y - width) : y + width + 1,
+                                 max(0, x - width) : x + width + 1])) > 1
+            for x in range(columns)
         ]
-        for y in range(height)
-    ]
-    np.testing.assert_array_equal(boundaries(labels), expected)
+        for y in range(rows)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(near_boundaries(labels, width), expected)
 
 
 def rows_of(picture: Pixels, color: tuple[int, int, int]) -> NDArray[np.intp]:

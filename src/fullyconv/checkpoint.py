@@ -54,10 +54,11 @@ class Header:
 
     Attributes:
         model: The network's configuration.
-        labels: Its classes and their colours.
+        labels: Its classes and their colours; of several heads, the first one's.
         preprocess: From a photograph to its input.
         info: Anything else worth knowing, in plain JSON values: data, licence, metrics, recipe,
             iteration.
+        heads: The classes of further heads, by name.
         version: Version of fullyconv that wrote the file.
     """
 
@@ -65,6 +66,7 @@ class Header:
     labels: LabelSpace
     preprocess: Preprocess
     info: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, LabelSpace] = field(default_factory=dict)
     version: str = fullyconv.__version__
 
     def to_json(self) -> str:
@@ -77,6 +79,7 @@ class Header:
                 "labels": self.labels.to_dict(),
                 "preprocess": self.preprocess.to_dict(),
                 "info": dict(self.info),
+                "heads": {name: space.to_dict() for name, space in self.heads.items()},
             }
         )
 
@@ -99,6 +102,10 @@ class Header:
                 labels=LabelSpace.from_dict(values["labels"]),
                 preprocess=Preprocess.from_dict(values["preprocess"]),
                 info=values["info"],
+                heads={
+                    name: LabelSpace.from_dict(space)
+                    for name, space in values.get("heads", {}).items()
+                },
                 version=values["version"],
             )
         except (ValueError, KeyError, TypeError) as error:

@@ -16,6 +16,7 @@ from fullyconv.errors import UsageError, did_you_mean
 
 Geometry = Literal["reference", "same"]
 PredictionStride = Literal[32, 16, 8]
+Heads = tuple[tuple[str, int], ...]
 
 
 def _check_choices(config: object) -> None:
@@ -54,7 +55,7 @@ class ModelConfig:
     """Fixed factors on pool4 and pool3 before their scores (the at-once net: 0.01, 0.0001)."""
     width: float = 1.0
     """Factor on every hidden layer's channels; below 1 for small copies."""
-    heads: tuple[tuple[str, int], ...] = ()
+    heads: Heads = ()
     """Named outputs with their class counts (SIFT Flow); empty for the usual single one."""
     streams: tuple[str, ...] = ()
     """Late fusion: one network per named group of three input channels, their scores averaged."""
@@ -90,8 +91,8 @@ class DataConfig:
     """Mean and channel order: auto (the backbone's), or those of a released net, by its name."""
     inputs: tuple[str, ...] = ("images",)
     """What is stacked into the network's input: folders of the data set: images, hha, depth."""
-    train: str = "train"
-    """Sub-folder of the pictures to train on."""
+    train: tuple[str, ...] = ("train",)
+    """Sub-folders of the pictures to train on."""
     val: str = "val"
     """Sub-folder of the pictures to score; empty for none."""
     crop: tuple[int, int] | None = None
@@ -100,13 +101,23 @@ class DataConfig:
     """Range of random enlargement."""
     mirror: bool = False
     """Mirror half of the pictures."""
+    jitter: int = 0
+    """Largest random shift in pixels, each way (the paper tried 32)."""
     color: float = 0.0
     """Largest relative change of brightness, contrast and saturation."""
+    replacement: bool = False
+    """Draw each picture from all of them, as the authors do; without it, in shuffled epochs."""
+    damaged: Literal["stop", "skip"] = "stop"
+    """What a file does that cannot be read: stop the run, or be left out, with a warning."""
     workers: int = 1
     """Processes that read pictures ahead of the network."""
 
     def __post_init__(self) -> None:
-        _check_counts(self, "workers", least=0)
+        _check_choices(self)
+        _check_counts(self, "workers", "jitter", least=0)
+        train: object = self.train
+        if not train or not isinstance(train, tuple):
+            raise UsageError(f"train is {train!r}; it must be a tuple of sub-folders")
         known = ("images", "hha", "depth")  # colours first, bytes before floats: others rely on it
         ordered = [kind for kind in known if kind in self.inputs]
         if not self.inputs or [kind for kind in self.inputs if kind in known] != ordered:
@@ -154,7 +165,7 @@ class OptimConfig:
     """What is trained: everything, or the class scores alone (the paper's FCN-32s-fixed)."""
     keep_pixels: float = 1.0
     """Chance that a pixel's loss counts: below 1, patch sampling as loss sampling (section 3.4)."""
-    class_weights: Literal["none", "median_frequency", "enet"] = "none"
+    class_weights: Literal["none", "inverse", "median_frequency", "enet"] = "none"
     """Factors on each class's loss, from the pixel counts of the training labels."""
     average: float = 0.0
     """Decay of the moving average of the weights that is scored and saved; 0 for none."""
@@ -204,12 +215,15 @@ class Recipe:
     """Steps between two lines of the log."""
     from_scratch: bool = False
     """Start from random weights; without it, a backbone without ImageNet weights is refused."""
-    continues: str = ""
-    """Recipe that this one goes on from, by --init-from (staged training); empty for none."""
-    init_from: str = ""
-    """Checkpoint to start from instead: all layers that fit, also of a net of other classes."""
+    continues: tuple[str, ...] = ()
+    """Recipes that this one goes on from, by --init-from (staged training); empty for none."""
+    init_from: tuple[str, ...] = ()
+    """Checkpoint to start from instead: all layers that fit, also of a net of other classes. For
+    late fusion one of each stream, or one of the whole."""
     backbone_weights: str = "auto"
     """ImageNet weights: auto, or a file (.safetensors, .pth, .caffemodel)."""
+    tensorboard: bool = False
+    """Also write TensorBoard events into the run folder; pip install "fullyconv[track]"."""
     licence: str = "not stated"
     """What the checkpoint shall say of the terms of its weights and data."""
 
@@ -222,6 +236,13 @@ class Recipe:
         given = [option for option, is_given in starts.items() if is_given]
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} contradict each other; give one of them")
+        if self.init_from and len(self.init_from) not in (1, len(self.model.streams)):
+            streams = len(self.model.streams) or 1
+            raise UsageError(
+                f"{len(self.init_from)} checkpoints to start from are named; this network of "
+                f"{streams} {'stream' if streams == 1 else 'streams'} takes "
+                f"{'1' if streams == 1 else f'1 or {streams}'}"
+            )
         _check_counts(self, "eval_interval", "save_interval", "log_interval")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")

@@ -47,10 +47,11 @@ def import_caffemodel(
         )
     config = model_config(network, width=width)
     model = create_model(config)
+    data, _, _ = network.partition("-")
     report = load_caffemodel(model, source, strict=not partial)
     header = Header(
         model=config,
-        labels=LABEL_SPACES[network.partition("-")[0]],
+        labels=LABEL_SPACES[data],
         preprocess=released_preprocess(network),
         info={
             "network": network,
@@ -58,6 +59,7 @@ def import_caffemodel(
             "licence": licence,
             "imported": str(report),
         },
+        heads={name: LABEL_SPACES[f"{data}-{name}"] for name, _ in config.heads[1:]},
     )
     save_model(model, out, header=header)
     return report

@@ -241,6 +241,11 @@ SIFTFLOW = LabelSpace(
     void=(0,),
 )
 
+# Its geometric classes; files hold 1 to 3, void -1, which the authors' loader turns into 0.
+SIFTFLOW_GEOMETRIC = LabelSpace(
+    categories=("sky", "horizontal", "vertical"), raw_ids=(1, 2, 3), void=(0,)
+)
+
 # SegNet's CamVid: 11 classes and their colours, 11 = void.
 CAMVID = LabelSpace(
     categories=_names(
@@ -268,6 +273,7 @@ LABEL_SPACES = {
     "nyudv2-39": NYUDV2_39,
     "pascalcontext": PASCAL_CONTEXT,
     "siftflow": SIFTFLOW,
+    "siftflow-geometric": SIFTFLOW_GEOMETRIC,
     "camvid": CAMVID,
 }
-"""Label spaces by the first part of a released net's name, and of our own."""
+"""Label spaces by the first part of a released net's name (and the head's), and of our own."""

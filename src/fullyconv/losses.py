@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -59,7 +60,37 @@ def cross_entropy(
     )
     if reduction == "sum":
         return total
+    return total / _denominator(target, weight, ignore_index)
+
+
+def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """What a mean over the counted pixels divides by: never 0."""
     counted = target != ignore_index
     if weight is None:
-        return total / counted.sum().clamp(min=1)
-    return total / weight[target[counted]].sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return counted.sum().clamp(min=1).float()
+    return weight[target[counted]].sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def head_losses(
+    logits: Tensor | Mapping[str, Tensor], target: Tensor, weights: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Each head's summed :func:`cross_entropy`, and what its mean divides by.
+
+    The loss of a network of several heads is their sum (siftflow-fcn*/net.py: two losses of
+    weight 1). Kept apart, so that processes that share a batch can divide by what all of them
+    counted together.
+
+    Args:
+        logits: (N, C, H, W), or each head's by name.
+        target: (N, H, W) int64; (N, heads, H, W) where ``logits`` are of several heads.
+        weights: Each head's factors on its classes' loss, or None.
+
+    Returns:
+        Two of shape (heads,), float32.
+    """
+    if isinstance(logits, Tensor):
+        logits, target = {"": logits}, target[:, None]
+    heads = list(zip(logits.values(), target.unbind(1), weights, strict=True))
+    sums = [cross_entropy(scores, ids, "sum", weight=weight) for scores, ids, weight in heads]
+    denominators = [_denominator(ids, weight) for _, ids, weight in heads]
+    return torch.stack(sums), torch.stack(denominators)

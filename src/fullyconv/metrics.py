@@ -107,13 +107,20 @@ class ConfusionMatrix:
         self.matrix += pairs.reshape(self.matrix.shape)
         return self
 
-    def compute(self) -> Metrics:
-        """The scores of everything counted so far; all NaN before the first pixel."""
+    def compute(self, present_only: bool = False) -> Metrics:
+        """The scores of everything counted so far; all NaN before the first pixel.
+
+        Args:
+            present_only: Count a class only if it is in the truth. Without it, one that was merely
+                predicted counts, with an IU of 0.
+        """
         hits = np.diag(self.matrix).astype(np.float64)
         truth = self.matrix.sum(1).astype(np.float64)
         union = truth + self.matrix.sum(0) - hits
-        iou, accuracy = _ratio(hits, union), _ratio(hits, truth)
         present = truth > 0
+        if present_only:
+            union[~present] = 0
+        iou, accuracy = _ratio(hits, union), _ratio(hits, truth)
         return Metrics(
             matrix=self.matrix.copy(),
             pixel_accuracy=float(_ratio(hits.sum(keepdims=True), truth.sum(keepdims=True))[0]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
@@ -32,7 +32,7 @@ class Runtime(Protocol):
     """What every engine does."""
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, classes, H, W) of images (N, C, H, W), both float32."""
+        """Logits (N, classes of all heads, H, W) of images (N, C, H, W), both float32."""
         ...
 
 
@@ -45,12 +45,14 @@ class Prediction:
         logits: (classes, H, W) float32.
         space: Classes and colours.
         name: File name without its suffix; empty for arrays.
+        heads: What further heads of the network say, by name (SIFT Flow: ``geometric``).
     """
 
     image: NDArray[np.uint8] = field(repr=False)
     logits: NDArray[np.float32] = field(repr=False)
     space: LabelSpace = field(repr=False)
     name: str = ""
+    heads: Mapping[str, Prediction] = field(default_factory=dict, repr=False)
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
@@ -109,7 +111,14 @@ class Prediction:
             path = Path(folder) / f"{self.name or 'image'}-{kind}.{suffix}"
             self._write(kind, path)
             written.append(path)
+        for prediction in self.heads.values():
+            written += prediction.save(folder, what)
         return written
+
+    def renamed(self, name: str) -> Prediction:
+        """The same under another name, which its files then have."""
+        heads = {head: p.renamed(f"{name}-{head}") for head, p in self.heads.items()}
+        return replace(self, name=name, heads=heads)
 
     def _write(self, kind: Output, path: Path) -> None:
         if kind == "probs":
@@ -202,8 +211,17 @@ class Predictor:
             image = to_rgb(photo)
         else:
             image, name = read_photo(photo), Path(photo).stem
+        return self._prediction(image, name)
+
+    def _prediction(self, image: Pixels, name: str) -> Prediction:
         logits = self.runtime(self.header.preprocess(image)[None])[0]
-        return Prediction(first_picture(image), logits, self.labels, name)
+        shown, first = first_picture(image), self.labels.num_classes
+        heads, at = {}, first
+        for head, space in self.header.heads.items():
+            scores = logits[at : at + space.num_classes]
+            heads[head] = Prediction(shown, scores, space, f"{name or 'image'}-{head}")
+            at += space.num_classes
+        return Prediction(shown, logits[:first], self.labels, name, heads)
 
 
 def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:
@@ -296,7 +314,7 @@ def predict(
             if report is not None:
                 report(path, error, [], number, len(photos))
             continue
-        prediction = replace(prediction, name=name)
+        prediction = prediction.renamed(name)
         files = prediction.save(Path(out) / folder, save)
         summary.append(
             {
@@ -304,6 +322,7 @@ def predict(
                 "height": prediction.image.shape[0],
                 "width": prediction.image.shape[1],
                 "shares": prediction.shares(),
+                "heads": {head: p.shares() for head, p in prediction.heads.items()},
                 "files": [str(file) for file in files],
             }
         )

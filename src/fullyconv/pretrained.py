@@ -4,17 +4,53 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fullyconv.checkpoint import read_tensors
-from fullyconv.errors import FullyConvError
+from fullyconv.checkpoint import load_model, read_tensors
+from fullyconv.config import Recipe
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import Backbone
-from fullyconv.surgery import load_caffemodel
+from fullyconv.models.fusion import LateFusion
+from fullyconv.surgery import load_caffemodel, transplant
 from fullyconv.weights import get, list_weights
+
+
+def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str:
+    """Fill a new network from what the recipe names.
+
+    Args:
+        model: Network of random weights.
+        recipe: Says from what.
+        say: Told what was copied.
+
+    Returns:
+        What it was filled from.
+
+    Raises:
+        UsageError: If the recipe goes on from another one, whose result is not named.
+        FullyConvError: If there are no weights, or they do not fit.
+    """
+    if recipe.init_from:
+        parts = [model]
+        if len(recipe.init_from) > 1:
+            assert isinstance(model, LateFusion)  # Recipe has seen to it
+            parts = list(model.streams.values())
+        for part, path in zip(parts, recipe.init_from, strict=True):
+            say(f"from {path}: {transplant(part, load_model(path))}")
+        return ", ".join(Path(path).name for path in recipe.init_from)
+    if recipe.from_scratch:
+        return "random"
+    if recipe.continues:
+        raise UsageError(
+            f"this recipe goes on from {' and '.join(recipe.continues)}: train that first and name "
+            "its checkpoint by --init-from, or import the authors' by fcn weights import"
+        )
+    return load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
 
 
 def imagenet_weights(name: str) -> Path | None:

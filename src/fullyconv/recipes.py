@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
 from fullyconv.preprocess import released_preprocess
+from fullyconv.protocols import published
 
 # Learning rate and momentum of each stage of the release (*/solver.prototxt): the loss is summed
 # over a picture's pixels, one picture at a time, and momentum 0.99 stands for a batch of 20.
@@ -20,22 +21,15 @@ _STEPS = {
     "pascalcontext-fcn16s": 400_000,
     "pascalcontext-fcn8s": 400_000,
 }
-# Mean IU in per cent and where it stands: the release's README for PASCAL VOC (seg11valid), Caffe's
-# model zoo for PASCAL-Context; where no figure of this regime is published, the CVPR paper's or
-# arXiv v2's of the first one (batch 20, momentum 0.9).
-_PUBLISHED = {
-    "voc-fcn32s": "63.6 mean IU on seg11valid (release's README)",
-    "voc-fcn16s": "65.0 mean IU on seg11valid (release's README)",
-    "voc-fcn8s": "65.5 mean IU on seg11valid (release's README)",
-    "voc-fcn8s-atonce": "65.4 mean IU on seg11valid (release's README)",
-    "voc-fcn-alexnet": "48.0 mean IU on seg11valid (release's README)",
-    "nyud-fcn32s-color": "29.2 mean IU on test (first regime; CVPR 2015, table 4)",
-    "nyud-fcn32s-color-d": "30.5 mean IU on test (first regime; CVPR 2015, table 4)",
-    "nyud-fcn32s-hha": "24.2 mean IU on test (first regime; CVPR 2015, table 4)",
-    "nyud-fcn32s-color-hha": "32.8 mean IU on test (first regime; CVPR 2015, table 4)",
-    "pascalcontext-fcn32s": "35.1 mean IU on val (Caffe's model zoo)",
-    "pascalcontext-fcn16s": "34.8 mean IU over 59 classes (first regime; arXiv v2, table 6)",
-    "pascalcontext-fcn8s": "37.8 mean IU on val (Caffe's model zoo)",
+# The release's nets of 16s go on from 32s, those of 8s from 16s; late fusion from both its streams.
+_FUSED = "nyud-fcn32s-color-hha"
+_CONTINUES = {_FUSED: ("nyud-fcn32s-color", "nyud-fcn32s-hha")}
+# Sub-folders to train on and to score (*/net.py): SBD's pictures for VOC, train and val of NYUDv2.
+_SPLITS = {
+    "voc": (("sbd-train",), "val"),
+    "nyud": (("train", "val"), "test"),
+    "siftflow": (("trainval",), "test"),
+    "pascalcontext": (("train",), "val"),
 }
 
 
@@ -65,18 +59,57 @@ def _released(name: str) -> tuple[str, Recipe]:
             bias_lr=1.0,
             bias_decay=1.0,
         )
-    if name == "nyud-fcn32s-color-hha":
+    if name in (_FUSED, "siftflow-fcn8s"):
         optim = replace(optim, lr=1e-12)
+    before = (f"{data}-{_STAGES[stage]}",) if stage in _STAGES else _CONTINUES.get(name, ())
+    train, val = _SPLITS[data]
     recipe = Recipe(
         model=model,
-        data=DataConfig(preprocess=name, inputs=released_preprocess(name).inputs),
+        data=DataConfig(
+            preprocess=name,
+            inputs=released_preprocess(name).inputs,
+            train=train,
+            val=val,
+            replacement=True,  # *_layers.py: random.randint
+        ),
         optim=optim,
-        continues=f"{data}-{_STAGES[stage]}" if stage in _STAGES else "",
+        continues=before,
         eval_interval=4000,
         save_interval=4000,
         log_interval=20,
     )
-    return f"the authors' regime: {_PUBLISHED[name]}", recipe
+    return f"the authors' regime: {published(name) or 'no figure published'}", recipe
+
+
+# CVPR 2015, section 4.3: batches of 20 pictures, momentum 0.9, a fixed rate, 175 epochs (table 1)
+# over VOC2011's 1112 pictures. Such rates are for an averaged loss (voc-fcn-alexnet/net.py:
+# normalize).
+_FIRST = {
+    "voc-fcn-alexnet-2015": ("alexnet", 1e-3),
+    "voc-fcn32s-2015": ("vgg16", 1e-4),
+    "voc-fcn-googlenet-2015": ("googlenet", 5e-5),
+}
+
+
+def _first(name: str) -> tuple[str, Recipe]:
+    """The regime of the first paper."""
+    backbone, lr = _FIRST[name]
+    recipe = Recipe(
+        model=model_config(f"fcn32s_{backbone}", geometry="reference"),
+        data=DataConfig(preprocess="voc-fcn32s", val="val-official"),
+        optim=OptimConfig(
+            optimizer="sgd",
+            lr=lr,
+            momentum=0.9,
+            weight_decay=0.0005,
+            batch_size=1,
+            iter_size=20,
+            max_iters=175 * 1112 // 20,
+            schedule="fixed",
+        ),
+        eval_interval=500,
+    )
+    return f"the first paper's regime: {published(name)}", recipe
 
 
 # From ImageNet weights in about an hour on two cores.
@@ -113,7 +146,8 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "NYUDv2 rooms, colour only, 39 classes (otherprop counts as void)",
         _finetuned("nyudv2-39", (0.5, 1.25), steps=1800),
     ),
-    **{name: _released(name) for name in _PUBLISHED},
+    **{name: _released(name) for name in RELEASED_MODELS},
+    **{name: _first(name) for name in _FIRST},
 }
 """Description and recipe by name, in the order ``fcn train --help`` lists them."""
 

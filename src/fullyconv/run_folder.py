@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError
@@ -16,7 +19,14 @@ from fullyconv.images import save_image
 from fullyconv.visualize import Pixels
 
 # What may change when a run is resumed: none of it changes the result.
-_FREE = ("data.root", "data.workers", "eval_interval", "save_interval", "log_interval")
+_FREE = (
+    "data.root",
+    "data.workers",
+    "eval_interval",
+    "save_interval",
+    "log_interval",
+    "tensorboard",
+)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -31,6 +41,9 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 class RunFolder:
     """The folder of one run.
 
+    ``log.jsonl`` holds what the run computes: killed and resumed, a run ends with the same bytes as
+    one that was not. What depends on the clock stands in ``speed.jsonl``.
+
     Args:
         path: The folder; made with the first file.
 
@@ -43,6 +56,21 @@ class RunFolder:
         self.path = path
         self.best_path = path / "best.safetensors"
         self.last_path = path / "last.pt"
+        self.log_path = path / "log.jsonl"
+        self.speed_path = path / "speed.jsonl"
+        self._events: SummaryWriter | None = None
+
+    def begin(self, recipe: Recipe) -> None:
+        """Start a new run.
+
+        Raises:
+            FullyConvError: If another run's state is there, or the folder cannot be written.
+        """
+        self.refuse_if_used()
+        self._clear()
+        write_json(self.path / "recipe.json", recipe.to_dict())
+        for path in (self.log_path, self.speed_path):
+            write_whole(path, lambda file: None)
 
     def refuse_if_used(self) -> None:
         """Raise if another run's state is there.
@@ -56,6 +84,15 @@ class RunFolder:
                 "folder with --out"
             )
 
+    def is_resumable(self, recipe: Recipe) -> bool:
+        """Whether there is a state to go on from; without one, the run begins anew.
+
+        Raises:
+            FullyConvError: If there is no run, or one that was begun with other settings.
+        """
+        self.refuse_other_recipe(recipe)
+        return self.last_path.exists()
+
     def refuse_other_recipe(self, recipe: Recipe) -> None:
         """Raise if the run there was begun with other settings, which its result would hide.
 
@@ -65,6 +102,8 @@ class RunFolder:
         path = self.path / "recipe.json"
         try:
             before = _flat(json.loads(path.read_text("utf-8")))
+        except FileNotFoundError as error:
+            raise FullyConvError(f"{path}: no such file, so there is no run to resume") from error
         except (OSError, ValueError) as error:
             raise FullyConvError(f"{path}: the run's recipe cannot be read ({error})") from error
         now = _flat(recipe.to_dict())
@@ -79,13 +118,38 @@ class RunFolder:
                 f"{'; '.join(changed)}. Give the settings it was begun with, or another --out"
             )
 
-    def write_recipe(self, recipe: Recipe) -> None:
-        """Keep the recipe as JSON."""
-        write_json(self.path / "recipe.json", recipe.to_dict())
+    def open_events(self, step: int) -> None:
+        """Also write TensorBoard events from now on; those of later steps are void.
+
+        Raises:
+            FullyConvError: If TensorBoard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise FullyConvError(
+                'TensorBoard is not installed: pip install "fullyconv[track]"'
+            ) from error
+        self._events = SummaryWriter(self.path / "tensorboard", purge_step=step + 1)
 
     def log(self, step: int, **values: Any) -> None:
         """Add a line of JSON to the log."""
-        append_line(self.path / "log.jsonl", json.dumps({"step": step, **values}))
+        self._add(self.log_path, step, values)
+
+    def log_speed(self, step: int, **values: float) -> None:
+        """Add a line of JSON to the log of what depends on the clock and the machine."""
+        self._add(self.speed_path, step, values)
+
+    def _add(self, path: Path, step: int, values: dict[str, Any]) -> None:
+        append_line(path, json.dumps({"step": step, **values}))
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+            self._events.flush()
+
+    def write_scores(self, values: dict[str, Any]) -> None:
+        """Keep the last scoring in full."""
+        write_json(self.path / "scores.json", values)
 
     def write_sample(self, name: str, step: int, shown: Pixels) -> None:
         """Keep a picture (H, W, 3) of what the network sees and says at a step."""
@@ -95,16 +159,15 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state to resume from: numbers, text and tensors, nothing else."""
-        write_whole(self.last_path, lambda file: torch.save(state, file))
+        sizes = {path.name: path.stat().st_size for path in (self.log_path, self.speed_path)}
+        write_whole(self.last_path, lambda file: torch.save({**state, "logs": sizes}, file))
 
     def load_state(self, device: torch.device) -> dict[str, Any]:
         """Read the state to resume from.
 
         Raises:
-            FullyConvError: If there is none, or it is damaged.
+            FullyConvError: If it is damaged.
         """
-        if not self.last_path.is_file():
-            raise FullyConvError(f"{self.last_path}: no such file, so there is no run to resume")
         try:
             state: dict[str, Any] = torch.load(
                 self.last_path, map_location=device, weights_only=True
@@ -112,6 +175,25 @@ class RunFolder:
         except Exception as error:  # torch.load raises many kinds for a damaged file
             raise self.unfit(error) from error
         return state
+
+    def _clear(self) -> None:
+        """Remove what :func:`~fullyconv.files.write_whole` leaves behind when it is killed."""
+        for part in self.path.rglob(".*.part"):
+            part.unlink()
+
+    def rewind(self, sizes: dict[str, int]) -> None:
+        """Take out of the logs what was written after the state was, and files half-written.
+
+        Raises:
+            FullyConvError: If the folder cannot be written.
+        """
+        try:
+            self._clear()
+            for name, size in sizes.items():
+                with (self.path / name).open("r+b") as file:
+                    file.truncate(size)
+        except OSError as error:
+            raise FullyConvError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def unfit(self, error: Exception) -> FullyConvError:
         """The error for a state that cannot be gone on with."""

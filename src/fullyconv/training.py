@@ -1,54 +1,49 @@
-"""The one training loop; recipes are data."""
+"""The one training loop, for every network, regime and data set."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import psutil
 import torch
-from accelerate import Accelerator
-from numpy.typing import NDArray
+from accelerate import Accelerator, DistributedType
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import fullyconv
-from fullyconv.checkpoint import Header, load_model, save_model
+from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import Recipe
-from fullyconv.data.batches import training_batches
-from fullyconv.data.folder import Sample
+from fullyconv.data.batches import Batch, training_batches
 from fullyconv.data.sources import (
     augmentation,
     fit_classes,
+    head_spaces,
     label_space,
     open_datasets,
     preprocess,
 )
 from fullyconv.data.statistics import class_weights, count_classes
-from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.evaluation import score
+from fullyconv.errors import FullyConvError
 from fullyconv.interrupts import hold_interrupts
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
-from fullyconv.losses import cross_entropy
-from fullyconv.metrics import Metrics
+from fullyconv.labels import IGNORE_INDEX
+from fullyconv.losses import head_losses
 from fullyconv.models.backbones import Backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.layers import channels_last
 from fullyconv.optim import build_optimizer, freeze_backbone, lr_factor
-from fullyconv.prediction import Predictor
-from fullyconv.pretrained import load_imagenet
+from fullyconv.pretrained import start
+from fullyconv.processes import on_cpu
 from fullyconv.recipes import recipe as named_recipe
 from fullyconv.run_folder import RunFolder
-from fullyconv.runtimes.torch import TorchRuntime
-from fullyconv.surgery import transplant
-from fullyconv.visualize import beside, first_picture, overlay
+from fullyconv.validation import validate
 
-SAMPLES = 4  # validation pictures whose overlays are kept at each scoring
 STUCK_AFTER = 200  # steps; a loss still at ln(classes) then means that nothing is learned
 
 
@@ -62,13 +57,19 @@ def train(
     """Train a network.
 
     The run folder holds ``recipe.json``, ``log.jsonl`` (one line of JSON per log interval and
-    scoring), ``last.pt`` (to resume from), ``best.safetensors`` (the best scored so far; the last,
-    where nothing is scored) and ``samples/`` (photograph, truth and prediction side by side).
+    scoring), ``speed.jsonl`` (pictures per second, wait for data, memory), ``last.pt`` (to resume
+    from), ``best.safetensors`` (the best scored so far; the last, where nothing is scored),
+    ``scores.json`` (of the last scoring) and ``samples/`` (photograph, truth and prediction side by
+    side).
+
+    Under ``torchrun`` or ``accelerate launch`` the processes share each batch, and the result is
+    that of one process but for the order in which numbers are added.
 
     Args:
         recipe: Everything the result depends on, or a recipe's name.
         out_dir: Run folder.
-        resume: Go on from ``last.pt`` in the run folder.
+        resume: Go on from ``last.pt`` in the run folder; from the beginning, if the run was stopped
+            before it was written.
         progress: Show progress bars.
 
     Returns:
@@ -81,38 +82,24 @@ def train(
     if isinstance(recipe, str):
         recipe = named_recipe(recipe)
     run = _Run(recipe, Path(out_dir), resume, progress)
-    optim = recipe.optim
-    batches = training_batches(
-        run.training_set,
-        augmentation(recipe.data),
-        run.preprocess,
-        batch_size=optim.batch_size,
-        seed=recipe.seed,
-        start=run.iteration * optim.iter_size,
-        stop=optim.max_iters * optim.iter_size,
-        rank=run.accelerator.process_index,
-        world=run.accelerator.num_processes,
-        workers=recipe.data.workers,
-    )
-    stream = iter(batches)
-    bar = tqdm(
-        total=optim.max_iters, initial=run.iteration, unit="step", disable=not progress, leave=True
-    )
+    steps = recipe.optim.max_iters
+    bar = tqdm(total=steps, initial=run.iteration, unit="step", disable=not run.progress)
     with bar, hold_interrupts() as interrupted:
-        while run.iteration < optim.max_iters:
-            loss = run.step([next(stream) for _ in range(optim.iter_size)])
+        if run.scoring_due():  # the run was killed between a step and its scoring
+            run.score()
+        stream = run.batches()
+        while run.iteration < steps:
+            loss = run.step([run.next_of(stream) for _ in range(recipe.optim.iter_size)])
             bar.update()
             run.log(loss, bar)
-            scoring = run.due(recipe.eval_interval)
-            if run.due(recipe.save_interval) or scoring or interrupted():
+            if run.due(recipe.save_interval) or run.scoring_due() or interrupted():
                 run.save()  # before the scores too: a bad file there must not cost the steps
-            if scoring:
-                bar.write(run.score())
-                run.save()
-            if interrupted() and run.iteration < optim.max_iters:
+            if run.scoring_due():
+                run.score()
+            if interrupted() and run.iteration < steps:
                 raise FullyConvError(
-                    f"stopped after {run.iteration} of {optim.max_iters} steps, which are saved; "
-                    f"the same command with --resume goes on from there"
+                    f"stopped after {run.iteration} of {steps} steps, which are saved; the same "
+                    "command with --resume goes on from there"
                 )
     return run.folder.best_path
 
@@ -122,17 +109,26 @@ class _Run:
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
         self.labels = label_space(recipe.data)
-        self.recipe = recipe = fit_classes(recipe, self.labels)
-        self.progress, self.folder = progress, RunFolder(folder)
+        self.heads = head_spaces(recipe.data, recipe.model.heads)
+        self.recipe = recipe = fit_classes(recipe, self.labels, self.heads)
+        self.folder = RunFolder(folder)
         self.accelerator = Accelerator(
-            mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
+            cpu=on_cpu(), mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
         )
+        if self.accelerator.distributed_type is DistributedType.FSDP:
+            raise FullyConvError(
+                "FSDP splits the weights over the processes, which the run folder's checkpoints do "
+                "not know; every network here fits on one device: leave FSDP out"
+            )
+        self.progress = progress and self.accelerator.is_main_process
+        self.say = tqdm.write if self.accelerator.is_main_process else _say_nothing
         self.preprocess = preprocess(recipe)
-        self.training_set, self.validation_set = open_datasets(recipe.data, self.labels)
-        self.weight = self._class_weights()
+        self.training_set, self.validation_set = open_datasets(recipe.data, self.labels, self.heads)
+        self.weights = self._class_weights()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
-        self.weights_from = "random" if resume else self._begin(model)
+        resume = resume and self.folder.is_resumable(recipe)
+        self.weights_from = "random" if resume else start(model, recipe, self.say)
         if recipe.optim.trained == "scores":
             freeze_backbone(model)
         model = channels_last(model.to(self.accelerator.device))
@@ -146,47 +142,62 @@ class _Run:
             ema = get_ema_multi_avg_fn(recipe.optim.average)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
-        self.iteration, self.best, self.skipped = 0, -1.0, 0
+        self.iteration, self.scored, self.best, self.skipped = 0, 0, -1.0, 0
         self.pixel_loss = 0.0  # of the last step, per pixel whatever the reduction
-        self.since = time.perf_counter()
-        self._start(resume)
+        self.since, self.waited = time.perf_counter(), 0.0
+        self._open_folder(resume)
 
-    def _begin(self, model: nn.Module) -> str:
-        """Fill a new network from what the recipe names; returns what that was."""
-        recipe = self.recipe
-        if recipe.init_from:
-            report = transplant(model, load_model(recipe.init_from))
-            if self.progress:
-                tqdm.write(f"from {recipe.init_from}: {report}")
-            return Path(recipe.init_from).name
-        if recipe.from_scratch:
-            return "random"
-        if recipe.continues:
-            raise UsageError(
-                f"this recipe goes on from {recipe.continues}: train that one and name its "
-                "checkpoint by --init-from, or import the authors' by fcn weights import"
-            )
-        return load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
+    def _class_weights(self) -> list[Tensor | None]:
+        """Each head's factors on its classes; every label file is read, so a bad one is found."""
+        skip = self.recipe.data.damaged == "skip"
+        damaged: list[str] | None = [] if skip else None
+        counts = count_classes(self.training_set, self.progress, damaged)
+        if self.validation_set is not None:
+            count_classes(self.validation_set, self.progress, damaged)
+        for problem in damaged or ():
+            self.say(f"left out: {problem}")
+        factors = [class_weights(count, self.recipe.optim.class_weights) for count in counts]
+        device = self.accelerator.device
+        return [None if f is None else torch.from_numpy(f).to(device) for f in factors]
 
-    def _class_weights(self) -> Tensor | None:
-        kind = self.recipe.optim.class_weights
-        counts = count_classes(self.training_set, self.progress)
-        if self.validation_set is not None:  # a bad file there shall be found now, not hours later
-            count_classes(self.validation_set, self.progress)
-        weights = class_weights(counts, kind)
-        return None if weights is None else torch.from_numpy(weights).to(self.accelerator.device)
-
-    def _start(self, resume: bool) -> None:
-        """Open the run folder: a new one, or the one to go on with."""
+    def _open_folder(self, resume: bool) -> None:
         if resume:
             self._restore()
-            self.folder.refuse_other_recipe(self.recipe)
-        else:
-            self.folder.refuse_if_used()
-        if self.accelerator.is_main_process:
-            self.folder.write_recipe(self.recipe)
+        elif self.accelerator.is_main_process:
+            self.folder.begin(self.recipe)
+        if self.recipe.tensorboard and self.accelerator.is_main_process:
+            self.folder.open_events(self.iteration)
 
-    def step(self, batches: list[tuple[Tensor, Tensor]]) -> float:
+    def batches(self) -> Iterator[Batch]:
+        """The batches of the steps to come."""
+        data, optim = self.recipe.data, self.recipe.optim
+        return iter(
+            training_batches(
+                self.training_set,
+                augmentation(data),
+                self.preprocess,
+                batch_size=optim.batch_size,
+                seed=self.recipe.seed,
+                start=self.iteration * optim.iter_size,
+                stop=optim.max_iters * optim.iter_size,
+                replacement=data.replacement,
+                damaged=data.damaged,
+                rank=self.accelerator.process_index,
+                world=self.accelerator.num_processes,
+                workers=data.workers,
+            )
+        )
+
+    def next_of(self, stream: Iterator[Batch]) -> Batch:
+        """The next batch; how long it was waited for is counted."""
+        before = time.perf_counter()
+        batch = next(stream)
+        self.waited += time.perf_counter() - before
+        for problem in batch.problems:
+            self.say(f"left out: {problem}")
+        return batch
+
+    def step(self, batches: list[Batch]) -> float:
         """One step of the optimiser over ``iter_size`` batches; returns their mean loss."""
         optim = self.recipe.optim
         # Dropout too is a function of seed and step, so that a resumed run repeats it
@@ -195,31 +206,19 @@ class _Run:
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * factor
         self._train_mode()
-        total, valid, pictures = 0.0, 0, 0
-        for images, target in batches:
-            images = images.to(self.accelerator.device, memory_format=torch.channels_last)
-            target = target.to(self.accelerator.device)
-            if optim.keep_pixels < 1:
-                left_out = torch.rand(target.shape, device=target.device) >= optim.keep_pixels
-                target = target.masked_fill(left_out, IGNORE_INDEX)
-            with self.accelerator.autocast():
-                logits = self.model(images)
-            loss = cross_entropy(logits, target, optim.reduction, weight=self.weight)
-            if optim.reduction == "sum":  # per picture, as Caffe divides by the batch
-                loss = loss / len(target)
-            self.accelerator.backward(loss / optim.iter_size)
-            total += loss.item()
-            valid += int((target != IGNORE_INDEX).sum())
-            pictures += len(target)
-        if not math.isfinite(total):
+        passes = torch.stack([self._backward(batch) for batch in batches])
+        losses, valid, pictures = passes.unbind(1)
+        loss, counted = losses.mean().item(), int(valid.sum())
+        if not math.isfinite(loss):
+            names = ", ".join(name for batch in batches for name in batch.names)
             raise FullyConvError(
-                f"the loss is {total} at step {self.iteration + 1}: the run has diverged and "
-                f"stops. The checkpoints in {self.folder.path} are from before; lower --optim.lr"
+                f"the loss is {loss} at step {self.iteration + 1}, on {names}: the run has "
+                f"diverged and stops. The checkpoints in {self.folder.path} are from before; lower "
+                "--optim.lr, or look at these files"
             )
-        mean = total / len(batches)
         summed = optim.reduction == "sum"
-        self.pixel_loss = mean * pictures / max(1, valid) if summed else mean
-        if valid:
+        self.pixel_loss = loss * float(pictures.sum()) / max(1, counted) if summed else loss
+        if counted:
             self.optimizer.step()
         else:
             self.skipped += 1
@@ -227,7 +226,30 @@ class _Run:
         self.iteration += 1
         if self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
-        return mean
+        return loss
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add one pass's gradients; returns loss, valid pixels and pictures of all processes."""
+        optim, accelerator = self.recipe.optim, self.accelerator
+        images = batch.images.to(accelerator.device, memory_format=torch.channels_last)
+        target = batch.target.to(accelerator.device)
+        if optim.keep_pixels < 1:
+            left_out = torch.rand(target.shape, device=target.device) >= optim.keep_pixels
+            target = target.masked_fill(left_out, IGNORE_INDEX)
+        with accelerator.autocast():
+            logits = self.model(images)
+        losses, divisors = head_losses(logits, target, self.weights)
+        if optim.reduction == "sum":  # per picture, as Caffe divides by the batch
+            divisors = torch.full_like(divisors, len(target))
+        # Processes average their gradients: each divides by its share of what all counted
+        divisors = accelerator.reduce(divisors, "mean")
+        loss = (losses / divisors).sum()
+        accelerator.backward(loss / optim.iter_size)
+        valid = (target != IGNORE_INDEX).sum()
+        counts = torch.stack([loss.detach(), valid, torch.full_like(loss, len(target))])
+        total: Tensor = accelerator.reduce(counts.double(), "sum")
+        total[0] /= accelerator.num_processes
+        return total.cpu()
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -241,36 +263,43 @@ class _Run:
         last = self.iteration == self.recipe.optim.max_iters
         return last or self.iteration % interval == 0
 
+    def scoring_due(self) -> bool:
+        """Whether the network is to be scored, and was not yet."""
+        return self.scored < self.iteration and self.due(self.recipe.eval_interval)
+
     def log(self, loss: float, bar: Any) -> None:
-        """Show the loss, and write a line of the log when one is due."""
+        """Show the loss, and write a line of the logs when one is due."""
         bar.set_postfix(loss=f"{loss:.4g}", best=f"{max(0.0, self.best):.3f}", refresh=False)
         if self.iteration == STUCK_AFTER:
-            self._warn_if_stuck(bar)
-        if not self.due(self.recipe.log_interval):
+            self._warn_if_stuck()
+        if not self.due(self.recipe.log_interval) or not self.accelerator.is_main_process:
             return
-        now = time.perf_counter()
-        optim = self.recipe.optim
-        pictures = self.recipe.log_interval * optim.batch_size * optim.iter_size
-        self._write_log(
-            loss=loss,
-            lr=self.optimizer.param_groups[0]["lr"],
-            pictures_per_second=round(pictures / (now - self.since), 2),
-            skipped_steps=self.skipped,
+        optim, now = self.recipe.optim, time.perf_counter()
+        steps = self.iteration % self.recipe.log_interval or self.recipe.log_interval
+        seconds = now - self.since
+        speed = {
+            "pictures_per_second": round(steps * optim.batch_size * optim.iter_size / seconds, 2),
+            "data_wait": round(self.waited / seconds, 3),  # share of the time
+            "memory_gib": round(_memory(), 2),
+        }
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.folder.log(self.iteration, loss=loss, lr=lr, skipped_steps=self.skipped)
+        self.folder.log_speed(self.iteration, **speed)
+        bar.set_description(
+            f"{speed['pictures_per_second']:.1f} pictures/s, waits {100 * speed['data_wait']:.0f} "
+            f"%, {speed['memory_gib']:.1f} GiB",
+            refresh=False,
         )
-        self.since = now
+        self.since, self.waited = now, 0.0
 
-    def _warn_if_stuck(self, bar: Any) -> None:
+    def _warn_if_stuck(self) -> None:
         classes = self.labels.num_classes
         if abs(self.pixel_loss - math.log(classes)) < 0.02:
-            bar.write(
+            self.say(
                 f"warning: after {STUCK_AFTER} steps the loss is still ln({classes}) = "
                 f"{math.log(classes):.4f}, as if every class were equally likely: nothing is "
                 "learned. Were the backbone's weights loaded? Is the learning rate too low?"
             )
-
-    def _write_log(self, **values: Any) -> None:
-        if self.accelerator.is_main_process:
-            self.folder.log(self.iteration, **values)
 
     def scored_model(self) -> nn.Module:
         """The weights that are scored and saved: the moving average, where there is one."""
@@ -278,58 +307,33 @@ class _Run:
         unwrapped: nn.Module = self.accelerator.unwrap_model(model)
         return unwrapped
 
-    def score(self) -> str:
-        """Score the validation pictures, keep some overlays, and the model if it is the best.
-
-        Returns:
-            A line that says how it did.
-        """
-        if self.validation_set is None:
-            self._keep_best({})
-            return f"step {self.iteration}: saved {self.folder.best_path}"
-        model = self.scored_model().eval()
-        runtime = TorchRuntime(model, self.accelerator.device)
-        predictor = Predictor.of(runtime, self._header({}))
-        confusion = score(
-            lambda image: predictor(image).labels,
-            self.validation_set,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-            look=self._keep_sample,
-            progress=self.progress,
-        )
-        matrix = torch.from_numpy(confusion.matrix).to(self.accelerator.device)
-        confusion.matrix = self.accelerator.reduce(matrix, "sum").cpu().numpy()
-        metrics = confusion.compute()
-        self._write_log(
-            mean_iou=metrics.mean_iou,
-            pixel_accuracy=metrics.pixel_accuracy,
-            mean_accuracy=metrics.mean_accuracy,
-            frequency_weighted_iou=metrics.frequency_weighted_iou,
-        )
-        better = metrics.mean_iou > self.best
-        if better:
-            self.best = metrics.mean_iou
-            self._keep_best(_summary(metrics, self.labels))
-        return (
-            f"step {self.iteration}: mean IU {100 * metrics.mean_iou:.1f}"
-            f"{' (the best so far)' if better else ''}, "
-            f"pixel accuracy {100 * metrics.pixel_accuracy:.1f}"
-        )
-
-    def _keep_sample(self, index: int, sample: Sample, preds: NDArray[np.uint8]) -> None:
-        assert self.validation_set is not None
-        if index % max(1, len(self.validation_set) // SAMPLES):
-            return
-        photo = first_picture(sample.image)
-        truth, guess = (overlay(photo, ids, self.labels) for ids in (sample.target, preds))
-        shown = beside(photo, truth, guess)
-        self.folder.write_sample(sample.name, self.iteration, shown)
-
-    def _keep_best(self, metrics: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
-            model = self.scored_model()
-            save_model(model, self.folder.best_path, header=self._header(metrics), half=True)
+    def score(self) -> None:
+        """Score the validation pictures, keep the network if it is the best, and save the state."""
+        main, metrics = self.accelerator.is_main_process, {}
+        better = True
+        if self.validation_set is not None:
+            result = validate(
+                self.scored_model(),
+                self._header({}),
+                self.validation_set,
+                self.folder,
+                self.iteration,
+                device=self.accelerator.device,
+                progress=self.progress,
+            )
+            metrics = result.summary()
+            better = result.metrics.mean_iou > self.best
+            if main:
+                self.folder.log(self.iteration, **result.numbers())
+                self.folder.write_scores(result.to_dict())
+            self.say(f"step {self.iteration}: {result}{' (the best so far)' if better else ''}")
+            self.best = max(self.best, result.metrics.mean_iou)
+        if better and main:
+            header = self._header(metrics)
+            save_model(self.scored_model(), self.folder.best_path, header=header, half=True)
+        self.scored = self.iteration
+        self.since, self.waited = time.perf_counter(), 0.0  # scoring is no training
+        self.save()
 
     def _header(self, metrics: dict[str, Any]) -> Header:
         root = self.recipe.data.root
@@ -341,6 +345,7 @@ class _Run:
             model=self.recipe.model,
             labels=self.labels,
             preprocess=self.preprocess,
+            heads=self.heads,
             info={
                 "metrics": metrics,
                 "step": self.iteration,
@@ -359,6 +364,7 @@ class _Run:
             return
         state = {
             "step": self.iteration,
+            "scored": self.scored,
             "best": self.best,
             "skipped": self.skipped,
             "weights_from": self.weights_from,
@@ -376,12 +382,21 @@ class _Run:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.iteration, self.best = state["step"], state["best"]
-            self.skipped, self.weights_from = state["skipped"], state["weights_from"]
+            self.scored, self.skipped = state["scored"], state["skipped"]
+            self.weights_from, logs = state["weights_from"], state["logs"]
         except Exception as error:  # load_state_dict raises many kinds for a foreign state
             raise self.folder.unfit(error) from error
+        if self.accelerator.is_main_process:
+            self.folder.rewind(logs)
 
 
-def _summary(metrics: Metrics, labels: LabelSpace) -> dict[str, Any]:
-    summary = metrics.to_dict(labels.categories)
-    del summary["confusion_matrix"]
-    return summary
+def _say_nothing(text: str) -> None:
+    """What a process says that is not the first one."""
+
+
+def _memory() -> float:
+    """Memory in GiB: the most used of the accelerator's, or what this process holds."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    held: int = psutil.Process().memory_info().rss
+    return held / 2**30

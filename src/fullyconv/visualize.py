@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from fullyconv.labels import LabelSpace
 
@@ -36,12 +36,23 @@ def overlay(image: Pixels, labels: Pixels, space: LabelSpace, alpha: float = 0.5
     return np.where(known[..., None], blended, image).round().astype(np.uint8)
 
 
-def boundaries(labels: Pixels) -> NDArray[np.bool_]:
-    """(H, W) mask of the pixels whose right or lower neighbour has another label."""
-    edge = np.zeros(labels.shape, bool)
-    edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
-    edge[:-1] |= labels[1:] != labels[:-1]
-    return edge
+def near_boundaries(labels: Pixels, width: int) -> NDArray[np.bool_]:
+    """The band on both sides of every boundary: the trimap of Kohli et al. 2009.
+
+    Void counts as a label: in VOC it is what lies between objects.
+
+    Args:
+        labels: (H, W) uint8.
+        width: Pixels on each side, along rows, columns and diagonals.
+
+    Returns:
+        (H, W) bool: pixels that have another label at most ``width`` rows and columns away.
+    """
+    image, size = Image.fromarray(labels), 2 * width + 1
+    highest = np.asarray(image.filter(ImageFilter.MaxFilter(size)))
+    lowest = np.asarray(image.filter(ImageFilter.MinFilter(size)))
+    band: NDArray[np.bool_] = highest != lowest
+    return band
 
 
 def legend(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
@@ -23,14 +23,54 @@ from fullyconv.preprocess import Preprocess
 Draw = tuple[int, int, int]  # iteration, position in the batch, index into the data set
 
 
+Damaged = Literal["stop", "skip"]
+
+
+class Batch(NamedTuple):
+    """What one pass of the network is given.
+
+    Attributes:
+        images: (n, C, H, W) float32.
+        target: (n, H, W) int64, or (n, heads, H, W).
+        names: The pictures.
+        problems: One sentence for each picture that could not be read, and was replaced.
+    """
+
+    images: Tensor
+    target: Tensor
+    names: list[str]
+    problems: list[str]
+
+
+class _Drawn(NamedTuple):
+    """One sample of a batch."""
+
+    image: Tensor
+    target: Tensor
+    name: str
+    problems: list[str]
+
+
 class _Draws(Sampler[list[Draw]]):
-    """Which samples each batch of this process holds: shuffled epochs, end to end, without end."""
+    """Which samples each batch of this process holds: shuffled epochs, end to end, without end.
+
+    With replacement, each draw is of the whole data set, as in the authors' loaders.
+    """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, start: int, stop: int, rank: int, world: int
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        rank: int,
+        world: int,
+        replacement: bool,
     ) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.start, self.stop, self.rank, self.world = start, stop, rank, world
+        self.replacement = replacement
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -43,12 +83,17 @@ class _Draws(Sampler[list[Draw]]):
                 drawn = iteration * self.batch_size + position
                 if drawn // self.size != epoch:
                     epoch = drawn // self.size
-                    order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+                    rng = np.random.default_rng((self.seed, epoch))
+                    order = (
+                        rng.integers(self.size, size=self.size)
+                        if self.replacement
+                        else rng.permutation(self.size)
+                    )
                 batch.append((iteration, position, int(order[drawn % self.size])))
             yield batch
 
 
-class _Varied(Dataset[tuple[Tensor, Tensor] | FullyConvError]):
+class _Varied(Dataset[_Drawn | FullyConvError]):
     """Samples as a network sees them, varied by the draw that names them.
 
     An error meant for users is returned, not raised: on its way out of a reading process PyTorch
@@ -56,35 +101,56 @@ class _Varied(Dataset[tuple[Tensor, Tensor] | FullyConvError]):
     """
 
     def __init__(
-        self, dataset: FolderDataset, augmentation: Augmentation, preprocess: Preprocess, seed: int
+        self,
+        dataset: FolderDataset,
+        augmentation: Augmentation,
+        preprocess: Preprocess,
+        seed: int,
+        damaged: Damaged,
     ) -> None:
         self.dataset, self.augmentation = dataset, augmentation
-        self.preprocess, self.seed = preprocess, seed
+        self.preprocess, self.seed, self.damaged = preprocess, seed, damaged
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor] | FullyConvError:
+    def __getitem__(self, draw: Draw) -> _Drawn | FullyConvError:
         iteration, position, index = draw
-        try:
-            sample = self.dataset[index]
-        except FullyConvError as error:
-            return error
+        problems: list[str] = []
+        while True:
+            try:
+                sample = self.dataset[(index + len(problems)) % len(self.dataset)]
+                break
+            except FullyConvError as error:
+                problems.append(str(error))
+                if self.damaged == "stop" or len(problems) == len(self.dataset):
+                    return error
         rng = np.random.default_rng((self.seed, iteration, position))
         image, target = self.augmentation(sample.image, sample.target, rng)
-        return torch.from_numpy(self.preprocess(image)), torch.from_numpy(target.astype(np.int64))
+        return _Drawn(
+            torch.from_numpy(self.preprocess(image)),
+            torch.from_numpy(target.astype(np.int64)),
+            sample.name,
+            problems,
+        )
 
 
-def _collate(samples: list[tuple[Tensor, Tensor] | FullyConvError]) -> Any:
+def _collate(samples: list[_Drawn | FullyConvError]) -> Batch | FullyConvError:
     """One batch, or the first sample's error."""
-    sizes = set()
+    drawn = []
     for sample in samples:
         if isinstance(sample, FullyConvError):
             return sample
-        sizes.add("{} x {}".format(*sample[1].shape))
+        drawn.append(sample)
+    sizes = {"{} x {}".format(*sample.target.shape[-2:]) for sample in drawn}
     if len(sizes) > 1:
         return UsageError(
             f"pictures of different sizes ({', '.join(sorted(sizes))}) make no batch; cut them to "
             "one size with --data.crop HEIGHT WIDTH, or set --optim.batch-size 1"
         )
-    return default_collate(samples)
+    return Batch(
+        torch.stack([sample.image for sample in drawn]),
+        torch.stack([sample.target for sample in drawn]),
+        [sample.name for sample in drawn],
+        [problem for sample in drawn for problem in sample.problems],
+    )
 
 
 class _Batches(DataLoader[Any]):
@@ -115,6 +181,8 @@ def training_batches(
     seed: int,
     start: int,
     stop: int,
+    replacement: bool = False,
+    damaged: Damaged = "stop",
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
@@ -122,8 +190,8 @@ def training_batches(
     """Batches of iterations ``start`` to ``stop - 1`` for process ``rank`` of ``world``.
 
     Yields:
-        images (n, C, H, W) float32 and targets (n, H, W) int64, n = this process's share of
-        ``batch_size``.
+        :class:`Batch`, with n = this process's share of ``batch_size``. A picture that cannot be
+        read raises if ``damaged`` is ``"stop"``; with ``"skip"`` the next one takes its place.
 
     Raises:
         UsageError: If there are more processes than pictures in a batch, or pictures of different
@@ -136,8 +204,8 @@ def training_batches(
             f"--optim.batch-size to {world} or more"
         )
     return _Batches(
-        _Varied(dataset, augmentation, preprocess, seed),
-        batch_sampler=_Draws(len(dataset), batch_size, seed, start, stop, rank, world),
+        _Varied(dataset, augmentation, preprocess, seed, damaged),
+        batch_sampler=_Draws(len(dataset), batch_size, seed, start, stop, rank, world, replacement),
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,
         collate_fn=_collate,

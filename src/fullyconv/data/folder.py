@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Sample:
         name: File name without its suffix.
         image: (H, W, 3) uint8, RGB; with other inputs beside it, their channels after its own,
             and float32 if depth is among them.
-        target: (H, W) uint8 of class ids, void 255.
+        target: (H, W) uint8 of class ids, void 255; (heads, H, W) for a network of several heads.
     """
 
     name: str
@@ -32,15 +32,34 @@ class Sample:
     target: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Files:
+    """The files of one sample: of each input, and of each head's labels."""
+
+    inputs: tuple[Path, ...]
+    labels: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """File name without its suffix."""
+        return self.labels[0].stem
+
+
 class FolderDataset:
     """Pictures in ``images/`` and label files of the same names in ``labels/``.
 
     Args:
         root: Data set folder.
-        split: Sub-folder (``train``, ``val``) that holds ``images/`` and ``labels/``; empty if
-            they lie in ``root`` itself.
+        splits: Sub-folder (``train``, ``val``) that holds ``images/`` and ``labels/``, or several
+            of them; empty if they lie in ``root`` itself.
         labels: What the ids in the label files mean.
         inputs: Folders whose files of one name are stacked: ``images``, ``hha``, ``depth``.
+        heads: For a network of several heads, what the ids in further folders of labels mean, by
+            the folders' names.
+
+    Attributes:
+        spaces: What the ids mean, for each head.
+        files: The files of every sample.
 
     Raises:
         FullyConvError: If a folder is missing or empty, or a file has no partner.
@@ -49,41 +68,37 @@ class FolderDataset:
     def __init__(
         self,
         root: str | os.PathLike[str],
-        split: str,
+        splits: str | Sequence[str],
         labels: LabelSpace,
         inputs: Sequence[str] = ("images",),
+        heads: Mapping[str, LabelSpace] | None = None,
     ) -> None:
-        self.folder = Path(root) / split
-        self.labels = labels
+        heads = heads or {}
+        self.labels, self.spaces = labels, (labels, *heads.values())
         self.inputs = tuple(inputs)
-        files = {kind: _by_stem(self.folder, kind) for kind in inputs}
-        targets = _by_stem(self.folder, "labels")
-        for kind, images in files.items():
-            if images.keys() != targets.keys():
-                raise FullyConvError(
-                    f"{self.folder}: files have no partner of the same name: "
-                    f"{_orphans(images, targets)} in {kind}/, "
-                    f"{_orphans(targets, images)} in labels/"
-                )
-        first, *self.further = files.values()
-        self.pairs = [(first[stem], targets[stem]) for stem in sorted(targets)]
+        self.root = Path(root)
+        self.files = [
+            files
+            for split in ([splits] if isinstance(splits, str) else splits)
+            for files in _matched(self.root / split, self.inputs, ("labels", *heads))
+        ]
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one pair.
+        """Read one sample.
 
         Raises:
             FullyConvError: If a file is damaged, the sizes differ or a label is out of range; the
                 file is named.
         """
-        image_path = self.pairs[index][0]
-        paths = [image_path, *(images[image_path.stem] for images in self.further)]
-        image = _stack([_read(k, p) for k, p in zip(self.inputs, paths, strict=True)], paths)
+        files = self.files[index]
+        parts = [_read(kind, path) for kind, path in zip(self.inputs, files.inputs, strict=True)]
+        image = _stack(parts, files.inputs)
         target = self.target(index)
         self.check_size(index, target, image.shape[:2])
-        return Sample(image_path.stem, image, target)
+        return Sample(files.name, image, target)
 
     def check_size(
         self, index: int, target: NDArray[np.uint8], size: tuple[int, ...] | None = None
@@ -93,33 +108,67 @@ class FolderDataset:
         Raises:
             FullyConvError: If they do; both files are named.
         """
-        image_path, label_path = self.pairs[index]
-        height, width = size or image_size(image_path)
-        if (height, width) != target.shape:
+        files = self.files[index]
+        height, width = size or image_size(files.inputs[0])
+        if (height, width) != target.shape[-2:]:
             raise FullyConvError(
-                f"{image_path} has {height} x {width} pixels (after its EXIF rotation), but "
-                f"{label_path} {target.shape[0]} x {target.shape[1]}"
+                f"{files.inputs[0]} has {height} x {width} pixels (after its EXIF rotation), but "
+                f"{files.labels[0]} {target.shape[-2]} x {target.shape[-1]}"
             )
 
     def target(self, index: int) -> NDArray[np.uint8]:
-        """Read the labels of one pair alone: (H, W) uint8."""
-        path = self.pairs[index][1]
-        return self.labels.encode(read_labels(path), path)
+        """Read the labels of one sample alone: (H, W) uint8, or (heads, H, W) of several heads.
+
+        Raises:
+            FullyConvError: If a file is damaged, a label is out of range, or the heads' sizes
+                differ.
+        """
+        paths = self.files[index].labels
+        targets = [
+            space.encode(read_labels(path), path)
+            for space, path in zip(self.spaces, paths, strict=True)
+        ]
+        _check_same_size(targets, paths)
+        return targets[0] if len(targets) == 1 else np.stack(targets)
+
+
+def _matched(folder: Path, inputs: Sequence[str], labels: Sequence[str]) -> list[Files]:
+    """The samples of one split: files of the same name in every folder."""
+    found = {kind: _by_stem(folder, kind) for kind in (*inputs, *labels)}
+    targets = found[labels[0]]
+    for kind, files in found.items():
+        if files.keys() != targets.keys():
+            raise FullyConvError(
+                f"{folder}: files have no partner of the same name: "
+                f"{_orphans(files, targets)} in {kind}/, "
+                f"{_orphans(targets, files)} in {labels[0]}/"
+            )
+    return [
+        Files(
+            tuple(found[kind][stem] for kind in inputs),
+            tuple(found[kind][stem] for kind in labels),
+        )
+        for stem in sorted(targets)
+    ]
 
 
 def _read(kind: str, path: Path) -> Pixels:
     return read_depth(path) if kind == "depth" else read_photo(path)
 
 
-def _stack(parts: list[Pixels], paths: list[Path]) -> Pixels:
+def _stack(parts: Sequence[Pixels], paths: Sequence[Path]) -> Pixels:
     """Pictures of one size as the channels of one; float32 if one of them is."""
+    _check_same_size(parts, paths)
+    return parts[0] if len(parts) == 1 else np.dstack(parts)  # type: ignore[return-value]
+
+
+def _check_same_size(parts: Sequence[Pixels], paths: Sequence[Path]) -> None:
     for part, path in zip(parts, paths, strict=True):
         if part.shape[:2] != parts[0].shape[:2]:
             raise FullyConvError(
                 f"{path} has {part.shape[0]} x {part.shape[1]} pixels, but {paths[0]} "
                 f"{parts[0].shape[0]} x {parts[0].shape[1]}"
             )
-    return parts[0] if len(parts) == 1 else np.dstack(parts)  # type: ignore[return-value]
 
 
 def _orphans(files: dict[str, Path], partners: dict[str, Path]) -> str:

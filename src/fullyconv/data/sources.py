@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fullyconv.config import DataConfig, Recipe
+from fullyconv.config import DataConfig, Heads, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
@@ -33,6 +34,26 @@ def label_space(data: DataConfig) -> LabelSpace:
     return LABEL_SPACES[data.labels]
 
 
+def head_spaces(data: DataConfig, heads: Heads) -> dict[str, LabelSpace]:
+    """Label spaces of the further heads of a network: named, or ``classes-HEAD.json``.
+
+    The first head reads the folder ``labels/``; a further one reads the folder of its own name.
+
+    Raises:
+        UsageError: If there is none of that name.
+        FullyConvError: If the file is missing or not readable.
+    """
+    spaces = {}
+    for head, _ in heads[1:]:
+        if data.labels == "auto":
+            spaces[head] = read_label_space(_root(data) / f"classes-{head}.json")
+        elif f"{data.labels}-{head}" in LABEL_SPACES:
+            spaces[head] = LABEL_SPACES[f"{data.labels}-{head}"]
+        else:
+            raise UsageError(f"the labels {data.labels!r} say nothing of a head {head!r}")
+    return spaces
+
+
 def read_label_space(path: Path) -> LabelSpace:
     """A label space from JSON: ``categories``, and where wanted ``palette``, ``raw_ids``, ``void``.
 
@@ -57,21 +78,26 @@ def read_label_space(path: Path) -> LabelSpace:
 _OPTIONAL = {"palette": (), "raw_ids": (), "void": (IGNORE_INDEX,)}
 
 
-def fit_classes(recipe: Recipe, labels: LabelSpace) -> Recipe:
-    """The recipe with a network of as many classes as the data set has.
+def fit_classes(recipe: Recipe, labels: LabelSpace, heads: Mapping[str, LabelSpace]) -> Recipe:
+    """The recipe with a network of as many classes as the data set has, in each head.
 
     Raises:
         UsageError: If the data set's labels were named, and the network has other classes.
     """
-    if recipe.model.num_classes == labels.num_classes:
+    model = recipe.model
+    fitted = tuple(
+        (name, heads[name].num_classes if name in heads else labels.num_classes)
+        for name, _ in model.heads
+    )
+    if (model.num_classes, model.heads) == (labels.num_classes, fitted):
         return recipe
     if recipe.data.labels != "auto":
         raise UsageError(
-            f"the network has {recipe.model.num_classes} classes, but the labels "
+            f"the network has {model.num_classes} classes, but the labels "
             f"{recipe.data.labels!r} have {labels.num_classes}; set --model.num-classes "
             f"{labels.num_classes}"
         )
-    return replace(recipe, model=replace(recipe.model, num_classes=labels.num_classes))
+    return replace(recipe, model=replace(model, num_classes=labels.num_classes, heads=fitted))
 
 
 def _root(data: DataConfig) -> Path:
@@ -81,7 +107,7 @@ def _root(data: DataConfig) -> Path:
 
 
 def open_datasets(
-    data: DataConfig, labels: LabelSpace
+    data: DataConfig, labels: LabelSpace, heads: Mapping[str, LabelSpace] | None = None
 ) -> tuple[FolderDataset, FolderDataset | None]:
     """The pictures to train on, and those to score, if any.
 
@@ -89,14 +115,14 @@ def open_datasets(
         FullyConvError: If a folder is not as expected, or pictures are in both.
     """
     root = _root(data)
-    training = FolderDataset(root, data.train, labels, data.inputs)
+    training = FolderDataset(root, data.train, labels, data.inputs, heads)
     if not data.val:
         return training, None
-    validation = FolderDataset(root, data.val, labels, data.inputs)
-    shared = {p.stem for p, _ in training.pairs} & {p.stem for p, _ in validation.pairs}
+    validation = FolderDataset(root, data.val, labels, data.inputs, heads)
+    shared = {files.name for files in training.files} & {files.name for files in validation.files}
     if shared:
         raise FullyConvError(
-            f"{len(shared)} pictures are in both {data.train!r} and {data.val!r} "
+            f"{len(shared)} pictures are in both {' + '.join(data.train)} and {data.val} "
             f"({', '.join(sorted(shared)[:3])}): the score would be of pictures learned by heart"
         )
     return training, validation
@@ -125,4 +151,10 @@ def preprocess(recipe: Recipe) -> Preprocess:
 
 def augmentation(data: DataConfig) -> Augmentation:
     """How the pictures to train on are varied."""
-    return Augmentation(crop=data.crop, scale=data.scale, mirror=data.mirror, color=data.color)
+    return Augmentation(
+        crop=data.crop,
+        scale=data.scale,
+        mirror=data.mirror,
+        jitter=data.jitter,
+        color=data.color,
+    )

@@ -9,36 +9,61 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fullyconv.data.folder import FolderDataset
+from fullyconv.errors import FullyConvError
 
-ClassWeights = Literal["none", "median_frequency", "enet"]
+ClassWeights = Literal["none", "inverse", "median_frequency", "enet"]
 
 
-def count_classes(dataset: FolderDataset, progress: bool = True) -> NDArray[np.int64]:
+def count_classes(
+    dataset: FolderDataset, progress: bool = True, damaged: list[str] | None = None
+) -> list[NDArray[np.int64]]:
     """Pixels of each class, and pictures that hold it, from every label file.
 
     Reading them all also finds the one that is damaged or holds a foreign label before training
     starts rather than hours later.
 
+    Args:
+        dataset: Its label files are read.
+        progress: Show a progress bar.
+        damaged: Where given, a sample that cannot be used is taken out of the data set, and a
+            sentence on it is appended; else it raises.
+
     Returns:
-        (2, C) int64: pixels of each class; pixels, void included, of the pictures that hold it.
+        For each head (2, C) int64: pixels of each class; pixels, void included, of the pictures
+        that hold it.
 
     Raises:
-        FullyConvError: Of the first bad file.
+        FullyConvError: Of the first bad file; with ``damaged``, if no sample is left.
     """
-    counts = np.zeros((2, dataset.labels.num_classes), np.int64)
+    counts = [np.zeros((2, space.num_classes), np.int64) for space in dataset.spaces]
+    bad: list[int] = []
     files = tqdm(range(len(dataset)), "reading labels", disable=not progress, leave=False)
     for index in files:
-        target = dataset.target(index)
-        dataset.check_size(index, target)
-        pixels = np.bincount(target.ravel(), minlength=256)[: counts.shape[1]]
-        counts[0] += pixels
-        counts[1][pixels > 0] += target.size
+        try:
+            target = dataset.target(index)
+            dataset.check_size(index, target)
+        except FullyConvError as error:
+            if damaged is None:
+                raise
+            damaged.append(str(error))
+            bad.append(index)
+            continue
+        heads = target.reshape(len(counts), -1)
+        for count, ids in zip(counts, heads, strict=True):
+            pixels = np.bincount(ids, minlength=256)[: count.shape[1]]
+            count[0] += pixels
+            count[1][pixels > 0] += ids.size
+    dataset.files = [f for index, f in enumerate(dataset.files) if index not in set(bad)]
+    if not dataset.files:
+        raise FullyConvError(f"{dataset.root}: no sample can be used. {(damaged or [''])[-1]}")
     return counts
 
 
 def class_weights(counts: NDArray[np.int64], kind: ClassWeights) -> NDArray[np.float32] | None:
-    """Factors on each class's loss, from :func:`count_classes`.
+    """Factors on each class's loss, from one head's counts of :func:`count_classes`.
 
+    * ``"inverse"``: all pixels over the class's own and over the number of classes that occur, so
+      that every class has the same share of the loss (scikit-learn's ``balanced``).
     * ``"median_frequency"``: median of the frequencies over the class's own (Eigen & Fergus 2015),
       a frequency being a class's pixels over all pixels of the pictures that hold it.
     * ``"enet"``: 1 / ln(1.02 + share of all pixels) (Paszke et al. 2016, ENet, section 5.2).
@@ -52,6 +77,8 @@ def class_weights(counts: NDArray[np.int64], kind: ClassWeights) -> NDArray[np.f
     present = pixels > 0
     if kind == "enet":
         weights = 1 / np.log(1.02 + pixels / max(1, pixels.sum()))
+    elif kind == "inverse":
+        weights = pixels.sum() / np.maximum(1, pixels) / max(1, present.sum())
     else:
         frequency = pixels / np.maximum(1, counts[1])
         typical = np.median(frequency[present]) if present.any() else 1.0

@@ -17,7 +17,7 @@ class TorchRuntime:
     """A network behind the interface that every engine has: arrays in, logits out.
 
     Args:
-        model: Network, in evaluation mode; a two-head one answers with its first head.
+        model: Network, in evaluation mode; a two-head one answers with both heads' classes.
         device: Where to run; CUDA if there is one.
     """
 
@@ -31,11 +31,11 @@ class TorchRuntime:
         return cls(load_model(path))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, classes, H, W) float32 of images (N, C, H, W) float32."""
+        """Logits (N, classes of all heads, H, W) float32 of images (N, C, H, W) float32."""
         with torch.inference_mode():
             batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
             logits = self.model(batch)
             if isinstance(logits, dict):
-                logits = next(iter(logits.values()))
+                logits = torch.cat(list(logits.values()), 1)
             result: NDArray[np.float32] = logits.float().cpu().numpy()
         return result

@@ -21,7 +21,7 @@ from fullyconv.data.prepare.plan import (
     stored,
     without,
 )
-from fullyconv.labels import SIFTFLOW, LabelSpace
+from fullyconv.labels import SIFTFLOW, SIFTFLOW_GEOMETRIC
 
 _SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 _FOLDERS = {"images": "Images", "labels": "SemanticLabels", "geometric": "GeoLabels"}
@@ -30,15 +30,12 @@ _PUBLISHED = {"trainval": 2486, "test": 200}
 # Without annotations, and in neither list of the authors' (their data/sift-flow/classes.txt).
 UNANNOTATED = ("highway_bost181", "street_urb506")
 
-# Files hold 1 to 3, void -1, which the authors' loader turns into 0 (siftflow_layers.py).
-GEOMETRIC = LabelSpace(categories=("sky", "horizontal", "vertical"), raw_ids=(1, 2, 3), void=(0,))
-
 
 def plan(request: Request) -> Plan:
     """The authors' test list, and all other annotated pictures as trainval."""
     folders = {kind: f"{folder}/{_SCENES}" for kind, folder in _FOLDERS.items()}
     root = find_folder(request.sources, [f"{f}/" for f in folders.values()], "SIFT Flow")
-    made = Plan(SIFTFLOW, more_labels={"geometric": stored(GEOMETRIC)})
+    made = Plan(SIFTFLOW, more_labels={"geometric": stored(SIFTFLOW_GEOMETRIC)})
     test = shipped("siftflow-test")
     present = sorted(path.stem for path in (root / folders["images"]).glob("[!.]*.jpg"))
     annotated = without(present, UNANNOTATED, "pictures without annotations", made.left_out)
@@ -67,7 +64,7 @@ def _read(files: dict[str, Path]) -> Contents:
     return {
         "images": picture(files["images"]),
         "labels": drawn_labels(SIFTFLOW, semantic, files["labels"]),
-        "geometric": drawn_labels(GEOMETRIC, geometric, files["geometric"]),
+        "geometric": drawn_labels(SIFTFLOW_GEOMETRIC, geometric, files["geometric"]),
     }
 
 

@@ -1,0 +1,53 @@
+"""``fcn data``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def data(args: Sequence[str]) -> int:
+    """Turn the paper's published data sets into what training reads.
+
+    Args:
+        args: Command line after ``fcn data``.
+    """
+    verbs: dict[str, Callable[..., int]] = {"prepare": _prepare_data, "list": _list_data}
+    return int(tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn data"))
+
+
+def _list_data() -> int:
+    """What can be prepared, what to download, and how it should look."""
+    from fullyconv.data.prepare import PREPARERS
+
+    for name, preparer in PREPARERS.items():
+        print(f"{name}: {preparer.description}\n  download: {preparer.download}")
+        print(f"  expected: {preparer.structure}")
+    return 0
+
+
+def _prepare_data(
+    name: Annotated[str, tyro.conf.Positional],
+    sources: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    out: Path,
+    splits: list[str] | None = None,
+    workers: int | None = None,
+) -> int:
+    """Make a data set's folders of images and labels; called again, it goes on where it ended.
+
+    Args:
+        name: voc, sbd, nyudv2, siftflow, pascalcontext or camvid; see fcn data list.
+        sources: Extracted folders or the published archives.
+        out: Folder to make.
+        splits: Splits to make; the usual ones if none is named.
+        workers: Processes; as many as there are processors, up to 8, if not given.
+    """
+    from fullyconv.data.prepare import prepare
+
+    progress = sys.stderr.isatty()
+    print(prepare(name, sources, out, splits=splits, workers=workers, progress=progress))
+    return 0

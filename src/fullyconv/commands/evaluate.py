@@ -1,0 +1,49 @@
+"""``fcn evaluate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def evaluate(
+    model: Annotated[str, tyro.conf.Positional],
+    data: Annotated[Path, tyro.conf.Positional],
+    split: str = "val",
+    protocol: str = "",
+    boundary: int = 0,
+    worst: int = 0,
+    out: Path = Path("scores.json"),
+) -> int:
+    """Score a model on labelled pictures: the paper's four numbers and each class's IU.
+
+    Args:
+        model: Name of a shipped model (camvid), or a checkpoint.
+        data: Data set folder, which holds the split's folder.
+        split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself.
+        protocol: Count as a published score was counted, and print it beside this one:
+            voc-seg11valid, voc-val, nyudv2-test, siftflow-test, context-60, context-59 or
+            camvid-test. It says the split.
+        boundary: Also score the pixels up to this far from a boundary on their own.
+        worst: How many of the worst pictures to write beside the scores.
+        out: JSON file for the scores and the confusion matrix.
+    """
+    from fullyconv import evaluation as verb
+    from fullyconv.processes import this_process
+
+    result = verb.evaluate(
+        model,
+        data,
+        split=split,
+        rule=protocol,
+        boundary=boundary,
+        worst=worst,
+        out=out,
+        progress=sys.stderr.isatty(),
+    )
+    if this_process().is_main_process:
+        print(f"{result.table()}\n{out}")
+    return 0

@@ -1,0 +1,77 @@
+"""``fcn info``."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from fullyconv.config import BACKBONES, RELEASED_MODELS, model_names
+
+
+def info(
+    name: Annotated[str, tyro.conf.Positional] = "",
+    size: tuple[int, int] = (500, 500),
+    measure: bool = True,
+    json: bool = False,
+) -> int:
+    """Describe a network or a checkpoint; without a name, list what there is.
+
+    Args:
+        name: voc-fcn8s, fcn8s_vgg16, camvid, a checkpoint...
+        size: Height and width at which operations are counted and time is measured.
+        measure: Measure the time of a forward pass.
+        json: Print JSON.
+    """
+    from fullyconv.checkpoint import SHIPPED_MODELS, model_path
+
+    if not name:
+        _print_names(json)
+        return 0
+    if name in SHIPPED_MODELS or name.endswith(".safetensors"):
+        _print_checkpoint(model_path(name), size, measure, json)
+        return 0
+    if name in BACKBONES:
+        name = f"fcn32s_{name}"
+    from fullyconv.network_info import info as describe
+
+    network = describe(name, size, measure)
+    print(dumps(network.to_dict(), indent=1) if json else network)
+    return 0
+
+
+def _print_names(as_json: bool) -> None:
+    from fullyconv.checkpoint import SHIPPED_MODELS
+
+    combined = [name for name in model_names() if name not in RELEASED_MODELS]
+    groups = {
+        "shipped models": list(SHIPPED_MODELS),
+        "the authors' networks": list(RELEASED_MODELS),
+        "networks over a backbone": combined,
+    }
+    if as_json:
+        print(dumps(groups, indent=1))
+        return
+    for title, names in groups.items():
+        print(f"{title}:\n  " + "\n  ".join(names))
+
+
+def _print_checkpoint(path: Path, size: tuple[int, int], measure: bool, as_json: bool) -> None:
+    from fullyconv.checkpoint import read_header
+    from fullyconv.network_info import info as describe
+
+    header = read_header(path)
+    if as_json:
+        print(header.to_json())
+        return
+    model, infos = header.model, dict(header.info)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB, fullyconv {header.version})")
+    print(f"  geometry    {model.geometry}")
+    print(f"  categories  {', '.join(header.labels.categories)}")
+    print(f"  input       {header.preprocess}")
+    infos.pop("recipe", None)
+    for key, value in infos.items():
+        print(f"  {key:<11} {dumps(value, indent=1) if isinstance(value, dict) else value}")
+    print(describe(model, size, measure))

@@ -1,0 +1,52 @@
+"""``fcn train``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from fullyconv.config import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training(Recipe):
+    """A recipe, and where its run goes."""
+
+    out: Path = Path("runs/latest")
+    """Run folder: recipe, log, checkpoints and sample pictures."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+
+
+def train(args: Sequence[str]) -> int:
+    """Train a network by a recipe, any part of which can be changed.
+
+    Args:
+        args: Command line after ``fcn train``.
+    """
+    from fullyconv.recipes import RECIPES
+
+    choices = {
+        name: (what, _Training(**_values(recipe), out=Path("runs") / name))
+        for name, (what, recipe) in RECIPES.items()
+    }
+    chosen = tyro.extras.overridable_config_cli(choices, args=list(args), prog="fcn train")
+    recipe = Recipe(**{field.name: getattr(chosen, field.name) for field in fields(Recipe)})
+    from fullyconv import training as verb
+    from fullyconv.processes import this_process
+
+    best = verb.train(recipe, chosen.out, resume=chosen.resume)
+    if not this_process().is_main_process:
+        return 0
+    print(best)
+    if recipe.data.val:
+        print(f"Next: fcn evaluate {best} {recipe.data.root} --split {recipe.data.val}")
+    return 0
+
+
+def _values(recipe: Recipe) -> dict[str, Any]:
+    return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
