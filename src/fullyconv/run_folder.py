@@ -13,19 +13,11 @@ from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
+from fullyconv.run_record import flat_settings
 from fullyconv.visualize import Pixels
 
 # What may change when a run is resumed: none of it changes the result.
 _FREE = ("data.root", "data.workers", "eval_interval", "save_interval", "log_interval")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as ``data.crop``: value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else None
-        flat |= inner if inner is not None else {f"{prefix}{key}": value}
-    return flat
 
 
 class RunFolder:
@@ -64,10 +56,10 @@ class RunFolder:
         """
         path = self.path / "recipe.json"
         try:
-            before = _flat(json.loads(path.read_text("utf-8")))
+            before = flat_settings(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise FullyConvError(f"{path}: the run's recipe cannot be read ({error})") from error
-        now = _flat(recipe.to_dict())
+        now = flat_settings(recipe.to_dict())
         changed = [
             f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
