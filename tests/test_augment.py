@@ -283,3 +283,41 @@ def test_depth_alone_has_no_colour_to_vary() -> None:
     depth = np.linspace(6, 9, 20, dtype=np.float32).reshape(4, 5, 1)
     out, _ = Augmentation(color=0.5)(depth, np.zeros((4, 5), np.uint8), np.random.default_rng(0))
     np.testing.assert_array_equal(out, depth)
+
+
+@pytest.mark.parametrize("crop", [None, (12, 10)])
+def test_jitter_moves_picture_and_labels_together(crop: tuple[int, int] | None) -> None:
+    """Each pixel tells where it came from; what comes in is void, and the shift is bounded."""
+    image = coordinates(20, 24)
+    target = image[..., 0].copy()  # its column
+    shifts = set()
+    for seed in range(200):
+        out, labels = Augmentation(jitter=3, crop=crop)(image, target, np.random.default_rng(seed))
+        assert labels.shape == (crop or (20, 24))
+        known = labels != IGNORE_INDEX
+        np.testing.assert_array_equal(out[..., 0][known], labels[known])
+        if crop is None:
+            rows, columns = np.nonzero(known)
+            by = out[rows, columns, :2].astype(int) - np.stack([columns, rows], 1)
+            assert (by == by[0]).all()
+            assert known.sum() == (24 - abs(by[0, 0])) * (20 - abs(by[0, 1]))
+            shifts.add((int(by[0, 0]), int(by[0, 1])))
+    if crop is None:
+        assert {x for x, _ in shifts} == {y for _, y in shifts} == set(range(-3, 4))
+
+
+def test_a_shift_out_of_sight_leaves_void() -> None:
+    vary = Augmentation(jitter=40)
+    seen = [vary(coordinates(4, 4), np.zeros((4, 4), np.uint8), np.random.default_rng(s))
+            for s in range(20)]  # fmt: skip
+    assert any((labels == IGNORE_INDEX).all() for _, labels in seen)
+
+
+def test_labels_of_several_heads_move_together() -> None:
+    target = np.stack([coordinates(20, 24)[..., 0], coordinates(20, 24)[..., 1]])
+    vary = Augmentation(crop=(9, 11), scale=(0.7, 1.5), mirror=True, jitter=2)
+    for seed in range(20):
+        image, labels = vary(coordinates(20, 24), target, np.random.default_rng(seed))
+        alone = [vary(coordinates(20, 24), head, np.random.default_rng(seed))[1] for head in target]
+        np.testing.assert_array_equal(labels, alone)
+        assert image.shape == (9, 11, 3)

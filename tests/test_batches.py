@@ -231,3 +231,16 @@ def test_pictures_of_different_sizes_make_no_batch(tmp_path: Path, workers: int)
 def test_a_batch_has_a_picture_for_every_process(dataset: FolderDataset) -> None:
     with pytest.raises(UsageError, match="a batch of 1 cannot be shared by 2 processes; set --opt"):
         batches(dataset, batch_size=1, world=2)
+
+
+def test_with_replacement_every_draw_is_of_all_pictures(dataset: FolderDataset) -> None:
+    """The authors' random.randint: epochs do not show each picture once, counts come out even."""
+    options: dict[str, Any] = {"stop": 150, "replacement": True}
+    flat = [number for batch in drawn(dataset, **options) for number in batch]
+    size = len(dataset)
+    epochs = [flat[i : i + size] for i in range(0, len(flat) - size, size)]
+    assert any(len(set(epoch)) < size for epoch in epochs)
+    counts = np.bincount(flat, minlength=size)
+    assert abs(counts - len(flat) / size).max() < 5 * np.sqrt(len(flat) / size)
+    assert drawn(dataset, **options) == drawn(dataset, **options)
+    assert drawn(dataset, start=7, **options) == drawn(dataset, **options)[7:]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fullyconv.losses import cross_entropy
+from fullyconv.losses import cross_entropy, head_losses
 
 Floats = NDArray[np.float64]
 QUICK = settings(max_examples=40, deadline=None)
@@ -172,3 +172,20 @@ def test_other_reductions_are_refused() -> None:
     none: Any = "none"
     with pytest.raises(ValueError, match="reduction is 'none'; it must be 'sum' or 'mean'"):
         cross_entropy(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64), none)
+
+
+def test_each_head_has_its_own_loss_and_divisor() -> None:
+    torch.manual_seed(0)
+    logits = {"semantic": torch.randn(2, 4, 3, 5), "geometric": torch.randn(2, 3, 3, 5)}
+    target = torch.stack([torch.randint(4, (2, 3, 5)), torch.randint(3, (2, 3, 5))], 1)
+    target[0, 0, 0] = 255
+    target[:, 1, 2] = 255
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    sums, divisors = head_losses(logits, target, [weight, None])
+    pixels = [pixel_losses(scores, target[:, i]) for i, scores in enumerate(logits.values())]
+    weighted = sum(float(weight[label]) * loss for label, loss in pixels[0])
+    assert sums.tolist() == pytest.approx([weighted, sum(loss for _, loss in pixels[1])], rel=1e-5)
+    assert divisors.tolist() == [sum(float(weight[label]) for label, _ in pixels[0]), 20]
+    one, count = head_losses(logits["semantic"], target[:, 0], [None])
+    assert one.item() == pytest.approx(sum(loss for _, loss in pixels[0]), rel=1e-5)
+    assert count.tolist() == [25]

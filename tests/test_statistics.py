@@ -116,3 +116,13 @@ def test_rarer_classes_weigh_more(counts: list[tuple[int, int]]) -> None:
         if kind == "enet" and len(present):  # the paper: c = 1.02 keeps them from 1 to 50
             assert 1 / math.log(2.02) - 1e-4 <= weights[present].min()
             assert weights[present].max() <= 1 / math.log(1.02) + 1e-3
+
+
+def test_inverse_weights_are_scikit_learn_s() -> None:
+    """Over all pixels, the classes that occur."""
+    weight = pytest.importorskip("sklearn.utils.class_weight").compute_class_weight
+    pixels = np.repeat([0, 1, 2], COUNTS[0, :3])
+    expected = weight("balanced", classes=np.arange(3), y=pixels)
+    found = class_weights(COUNTS, "inverse")
+    assert found is not None
+    np.testing.assert_allclose(found, [*expected, 0], rtol=1e-6)

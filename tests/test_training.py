@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -72,8 +73,14 @@ def test_a_network_learns_what_the_pictures_show(small: Recipe, tmp_path: Path) 
 def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) -> None:
     best = train(small, tmp_path / "run", progress=False)
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["best.safetensors", "last.pt", "log.jsonl", "recipe.json", "samples",
-                     "scores.json", "speed.jsonl"]  # fmt: skip
+    assert names == ["best.safetensors", "last.pt", "log.jsonl", "recipe.json", "report.html",
+                     "samples", "scores.json", "speed.jsonl"]  # fmt: skip
+    speed = [json.loads(s) for s in (tmp_path / "run" / "speed.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in speed] == [1, 2, 3, 4, 5, 6]
+    for line in speed:
+        assert line["pictures_per_second"] > 0
+        assert 0 <= line["data_wait"] < 1
+        assert 0.1 < line["memory_gib"] < 64
     lines = log(tmp_path / "run")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "mean_iou" in line] == [3, 6]
@@ -592,3 +599,50 @@ def test_patch_sampling_is_loss_sampling(small: Recipe, tmp_path: Path) -> None:
 def test_a_recipe_that_does_not_exist() -> None:
     with pytest.raises(UsageError, match="no recipe 'camvid'"):
         recipe("camvid")
+
+
+def test_tensorboard_events_follow_the_log(small: Recipe, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(replace(small, tensorboard=True), tmp_path / "run", progress=False)
+    reader = events.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    reader.Reload()
+    shown = [(event.step, event.value) for event in reader.Scalars("loss")]
+    written = [(line["step"], line["loss"]) for line in log(tmp_path / "run") if "loss" in line]
+    assert shown == [(step, pytest.approx(loss)) for step, loss in written]
+    assert [event.step for event in reader.Scalars("mean_iou")] == [3, 6]
+
+
+def test_tensorboard_is_asked_for_by_name(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(FullyConvError, match=r'pip install "fullyconv\[track\]"'):
+        train(replace(small, tensorboard=True), tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_stops_the_run_or_is_left_out(
+    small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    """Its header is whole, so that it is only found in the middle of an epoch."""
+    assert small.data.root is not None
+    path = small.data.root / "train" / "images" / "train4.png"
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:4000])
+    run = replace(small, data=replace(small.data, workers=workers))
+    with pytest.raises(FullyConvError, match=r"train4.png: the picture is damaged or cut short"):
+        train(run, tmp_path / "stop", progress=False)
+    run = replace(run, data=replace(run.data, damaged="skip"))
+    train(run, tmp_path / "skip", progress=False)
+    assert "left out: " in capsys.readouterr().out
+    assert log(tmp_path / "skip")[-1]["step"] == 6
+    # a label file is read before the first step, and its picture left out from the start
+    (small.data.root / "train" / "labels" / "train1.png").write_bytes(b"no picture")
+    train(run, tmp_path / "label", progress=False)
+    assert "train1.png" in capsys.readouterr().out
+    for name in ("images", "labels"):
+        for file in (small.data.root / "train" / name).iterdir():
+            file.write_bytes(b"no picture")
+    with pytest.raises(FullyConvError, match=r"no sample can be used. .*train5.png"):
+        train(run, tmp_path / "none", progress=False)

@@ -287,6 +287,7 @@ def evaluate(
     result = Evaluation.of(tally, header, about, counted)
     if out is not None and this_process().is_main_process:
         _write(result, tally, Path(out))
+    this_process().wait_for_everyone()
     return result
 
 

@@ -16,6 +16,7 @@ from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
+from fullyconv.report.record import flat_settings
 from fullyconv.visualize import Pixels
 
 # What may change when a run is resumed: none of it changes the result.
@@ -27,15 +28,6 @@ _FREE = (
     "log_interval",
     "tensorboard",
 )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as ``data.crop``: value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else None
-        flat |= inner if inner is not None else {f"{prefix}{key}": value}
-    return flat
 
 
 class RunFolder:
@@ -101,12 +93,12 @@ class RunFolder:
         """
         path = self.path / "recipe.json"
         try:
-            before = _flat(json.loads(path.read_text("utf-8")))
+            before = flat_settings(json.loads(path.read_text("utf-8")))
         except FileNotFoundError as error:
             raise FullyConvError(f"{path}: no such file, so there is no run to resume") from error
         except (OSError, ValueError) as error:
             raise FullyConvError(f"{path}: the run's recipe cannot be read ({error})") from error
-        now = _flat(recipe.to_dict())
+        now = flat_settings(recipe.to_dict())
         changed = [
             f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())

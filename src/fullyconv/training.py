@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from accelerate import Accelerator, DistributedType
 from torch import Tensor, nn
@@ -39,9 +37,11 @@ from fullyconv.models.create import create_model
 from fullyconv.models.layers import channels_last
 from fullyconv.optim import build_optimizer, freeze_backbone, lr_factor
 from fullyconv.pretrained import start
-from fullyconv.processes import on_cpu
+from fullyconv.processes import on_cpu, this_process
 from fullyconv.recipes import recipe as named_recipe
+from fullyconv.report.runs import write_report
 from fullyconv.run_folder import RunFolder
+from fullyconv.speed import Speedometer
 from fullyconv.validation import validate
 
 STUCK_AFTER = 200  # steps; a loss still at ln(classes) then means that nothing is learned
@@ -59,8 +59,8 @@ def train(
     The run folder holds ``recipe.json``, ``log.jsonl`` (one line of JSON per log interval and
     scoring), ``speed.jsonl`` (pictures per second, wait for data, memory), ``last.pt`` (to resume
     from), ``best.safetensors`` (the best scored so far; the last, where nothing is scored),
-    ``scores.json`` (of the last scoring) and ``samples/`` (photograph, truth and prediction side by
-    side).
+    ``scores.json`` (of the last scoring), ``samples/`` (photograph, truth and prediction side by
+    side) and ``report.html``, which shows all of it.
 
     Under ``torchrun`` or ``accelerate launch`` the processes share each batch, and the result is
     that of one process but for the order in which numbers are added.
@@ -101,6 +101,7 @@ def train(
                     f"stopped after {run.iteration} of {steps} steps, which are saved; the same "
                     "command with --resume goes on from there"
                 )
+    run.accelerator.wait_for_everyone()
     return run.folder.best_path
 
 
@@ -112,9 +113,8 @@ class _Run:
         self.heads = head_spaces(recipe.data, recipe.model.heads)
         self.recipe = recipe = fit_classes(recipe, self.labels, self.heads)
         self.folder = RunFolder(folder)
-        self.accelerator = Accelerator(
-            cpu=on_cpu(), mixed_precision="bf16" if recipe.optim.precision == "bfloat16" else "no"
-        )
+        this_process()
+        self.accelerator = Accelerator(cpu=on_cpu())
         if self.accelerator.distributed_type is DistributedType.FSDP:
             raise FullyConvError(
                 "FSDP splits the weights over the processes, which the run folder's checkpoints do "
@@ -144,7 +144,7 @@ class _Run:
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.iteration, self.scored, self.best, self.skipped = 0, 0, -1.0, 0
         self.pixel_loss = 0.0  # of the last step, per pixel whatever the reduction
-        self.since, self.waited = time.perf_counter(), 0.0
+        self.speed = Speedometer()
         self._open_folder(resume)
 
     def _class_weights(self) -> list[Tensor | None]:
@@ -189,10 +189,8 @@ class _Run:
         )
 
     def next_of(self, stream: Iterator[Batch]) -> Batch:
-        """The next batch; how long it was waited for is counted."""
-        before = time.perf_counter()
-        batch = next(stream)
-        self.waited += time.perf_counter() - before
+        """The next batch; what was wrong with its files is said."""
+        batch = self.speed.waited_for(stream)
         for problem in batch.problems:
             self.say(f"left out: {problem}")
         return batch
@@ -209,6 +207,7 @@ class _Run:
         passes = torch.stack([self._backward(batch) for batch in batches])
         losses, valid, pictures = passes.unbind(1)
         loss, counted = losses.mean().item(), int(valid.sum())
+        self.speed.pictures += int(pictures.sum())
         if not math.isfinite(loss):
             names = ", ".join(name for batch in batches for name in batch.names)
             raise FullyConvError(
@@ -236,7 +235,9 @@ class _Run:
         if optim.keep_pixels < 1:
             left_out = torch.rand(target.shape, device=target.device) >= optim.keep_pixels
             target = target.masked_fill(left_out, IGNORE_INDEX)
-        with accelerator.autocast():
+        # not Accelerate's own: that allows one precision only in the life of a process
+        low = optim.precision == "bfloat16"
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=low):
             logits = self.model(images)
         losses, divisors = head_losses(logits, target, self.weights)
         if optim.reduction == "sum":  # per picture, as Caffe divides by the batch
@@ -274,14 +275,7 @@ class _Run:
             self._warn_if_stuck()
         if not self.due(self.recipe.log_interval) or not self.accelerator.is_main_process:
             return
-        optim, now = self.recipe.optim, time.perf_counter()
-        steps = self.iteration % self.recipe.log_interval or self.recipe.log_interval
-        seconds = now - self.since
-        speed = {
-            "pictures_per_second": round(steps * optim.batch_size * optim.iter_size / seconds, 2),
-            "data_wait": round(self.waited / seconds, 3),  # share of the time
-            "memory_gib": round(_memory(), 2),
-        }
+        speed = self.speed.lap()
         lr = self.optimizer.param_groups[0]["lr"]
         self.folder.log(self.iteration, loss=loss, lr=lr, skipped_steps=self.skipped)
         self.folder.log_speed(self.iteration, **speed)
@@ -290,7 +284,6 @@ class _Run:
             f"%, {speed['memory_gib']:.1f} GiB",
             refresh=False,
         )
-        self.since, self.waited = now, 0.0
 
     def _warn_if_stuck(self) -> None:
         classes = self.labels.num_classes
@@ -326,13 +319,14 @@ class _Run:
             if main:
                 self.folder.log(self.iteration, **result.numbers())
                 self.folder.write_scores(result.to_dict())
+                write_report(self.folder.path)
             self.say(f"step {self.iteration}: {result}{' (the best so far)' if better else ''}")
             self.best = max(self.best, result.metrics.mean_iou)
         if better and main:
             header = self._header(metrics)
             save_model(self.scored_model(), self.folder.best_path, header=header, half=True)
         self.scored = self.iteration
-        self.since, self.waited = time.perf_counter(), 0.0  # scoring is no training
+        self.speed.restart()  # scoring is no training
         self.save()
 
     def _header(self, metrics: dict[str, Any]) -> Header:
@@ -392,11 +386,3 @@ class _Run:
 
 def _say_nothing(text: str) -> None:
     """What a process says that is not the first one."""
-
-
-def _memory() -> float:
-    """Memory in GiB: the most used of the accelerator's, or what this process holds."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    held: int = psutil.Process().memory_info().rss
-    return held / 2**30

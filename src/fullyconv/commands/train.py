@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -23,13 +23,15 @@ class _Training(Recipe):
 
 
 def train(args: Sequence[str]) -> int:
-    """Train a network by a recipe, any part of which can be changed.
+    """Train a network by a recipe, any part of which can be changed; or compare runs.
 
     Args:
         args: Command line after ``fcn train``.
     """
     from fullyconv.recipes import RECIPES
 
+    if args[:1] == ["--compare"]:
+        return tyro.cli(_compare, args=list(args[1:]), prog="fcn train --compare")
     choices = {
         name: (what, _Training(**_values(recipe), out=Path("runs") / name))
         for name, (what, recipe) in RECIPES.items()
@@ -45,6 +47,22 @@ def train(args: Sequence[str]) -> int:
     print(best)
     if recipe.data.val:
         print(f"Next: fcn evaluate {best} {recipe.data.root} --split {recipe.data.val}")
+    return 0
+
+
+def _compare(
+    runs: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    out: Path = Path("compare.html"),
+) -> int:
+    """Draw runs together: losses, scores, and the settings in which they differ.
+
+    Args:
+        runs: Run folders.
+        out: The page to write.
+    """
+    from fullyconv.report.runs import compare
+
+    print(compare(runs, out))
     return 0
 
 

@@ -1,0 +1,1 @@
+"""Pages about training runs: self-contained HTML, drawn without any library."""
