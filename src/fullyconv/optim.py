@@ -41,6 +41,7 @@ def sgd(
         ],
         lr=lr,
         momentum=momentum,
+        fused=_fusible(model),
     )
 
 
@@ -84,7 +85,13 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
             {"params": vectors, "weight_decay": 0.0},
         ],
         lr=config.lr,
+        fused=_fusible(model),
     )
+
+
+def _fusible(model: nn.Module) -> bool:
+    """Whether one pass over the memory can update everything; not every device can."""
+    return all(p.device.type in ("cpu", "cuda") for p in model.parameters())
 
 
 def lr_factor(config: OptimConfig, iteration: int) -> float:

@@ -87,6 +87,30 @@ class LearnedUpsample(nn.ConvTranspose2d):
             self.weight.copy_(diagonal * bilinear_kernel(kernel_size))
 
 
+class MatrixConv2d(nn.Conv2d):
+    """A convolution of stride 1 that trains as one matrix product on CPUs.
+
+    For a kernel that outweighs the map it runs over (fc6: 103 million weights, some hundred cells)
+    the library's convolution spends its time on rearranging kernel and gradient; laid out channels
+    last, the kernel is the matrix as it is. Predicting, and on other devices, it is the library's.
+
+    Shape:
+        (N, C, h, w) to (N, out, h + 2 padding - kernel + 1, ...).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of ``x``; shapes as in the class docstring."""
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        k, padding = _square(self.kernel_size), _square(self.padding)
+        x = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
+        rows, columns = x.shape[1] - k + 1, x.shape[2] - k + 1
+        shifted = [x[:, i : i + rows, j : j + columns] for i in range(k) for j in range(k)]
+        kernel = self.weight.permute(0, 2, 3, 1).flatten(1)
+        cells = F.linear(torch.stack(shifted, 3).flatten(3), kernel, self.bias)
+        return cells.permute(0, 3, 1, 2)
+
+
 class Parallel(nn.ModuleDict):
     """Branches over one input, concatenated along the channels (GoogLeNet's Inception block)."""
 

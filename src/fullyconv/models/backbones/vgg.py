@@ -6,6 +6,7 @@ from torch import nn
 
 from fullyconv.config import Geometry
 from fullyconv.models.backbones.backbone import REFERENCE_PADDING, Backbone, scaled
+from fullyconv.models.layers import MatrixConv2d
 
 # Channels of each block's 3x3 convolutions; a 2x2 pooling follows each block.
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -40,10 +41,10 @@ def fully_convolutional(
     """fc6 and fc7 of VGG16 and AlexNet as convolutions (paper, section 3.1 and figure 2)."""
     layers = nn.Sequential()
     padding = 0 if geometry == "reference" else kernel_size // 2
-    layers.add_module("fc6", nn.Conv2d(channels, hidden, kernel_size, padding=padding))
+    layers.add_module("fc6", MatrixConv2d(channels, hidden, kernel_size, padding=padding))
     layers.add_module("relu6", nn.ReLU(inplace=True))
     layers.add_module("drop6", nn.Dropout(0.5))
-    layers.add_module("fc7", nn.Conv2d(hidden, hidden, 1))
+    layers.add_module("fc7", MatrixConv2d(hidden, hidden, 1))
     layers.add_module("relu7", nn.ReLU(inplace=True))
     layers.add_module("drop7", nn.Dropout(0.5))
     return layers
