@@ -26,6 +26,7 @@ from fullyconv.prediction import Prediction, Predictor
 from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
 from fullyconv.protocols import MEASURES, Protocol, protocol
+from fullyconv.report.scores import write_scores_page
 from fullyconv.visualize import beside, first_picture, near_boundaries, overlay
 
 
@@ -261,7 +262,8 @@ def evaluate(
         rule: Name of a protocol (:data:`~fullyconv.protocols.PROTOCOLS`), which says the split.
         boundary: Also score the pixels up to this far from a boundary on their own; 0 for no.
         worst: How many of the worst pictures to write beside ``out``, truth and prediction shown.
-        out: JSON file for the scores, per-class IU and the confusion matrix.
+        out: JSON file for the scores, per-class IU and the confusion matrix; a page that shows
+            them is written beside it, with the suffix .html.
         progress: Show a progress bar.
 
     Raises:
@@ -292,11 +294,21 @@ def evaluate(
 
 
 def _write(result: Evaluation, tally: Tally, out: Path) -> None:
+    """The scores as JSON, the worst pictures, and a page on both."""
     write_json(out, result.to_dict())
+    worst = {}
     for number, scored in enumerate(sorted(tally.worst, reverse=True), 1):
         assert scored.shown is not None
-        path = out.parent / f"{out.stem}-worst" / f"{number:02d}-{scored.name}.jpg"
-        save_image(path, Image.fromarray(scored.shown), "JPEG", quality=90)
+        file = f"{out.stem}-worst/{number:02d}-{scored.name}.jpg"
+        save_image(out.parent / file, Image.fromarray(scored.shown), "JPEG", quality=90)
+        worst[f"{scored.name}: mean IU {100 * (1 - scored.badness):.1f}"] = file
+    rows = result.protocol.published if result.protocol is not None else ()
+    published = [[row.network, *map(_cell, row.numbers), row.source] for row in rows]
+    write_scores_page(out.with_suffix(".html"), result.to_dict(), published, worst)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _class_table(metrics: Metrics, space: LabelSpace) -> str:
@@ -327,17 +339,15 @@ def _totals(metrics: Metrics, space: LabelSpace) -> str:
 
 def _published(rule: Protocol, metrics: Metrics) -> str:
     """This score above the published ones."""
-    rows = [("this model", [100 * getattr(metrics, name) for name in MEASURES], "")]
-    for row in rule.published:
-        values = [getattr(row, name) for name in MEASURES]
-        rows.append((row.network, values, row.source))
+    own = tuple(100 * getattr(metrics, name) for name in MEASURES)
+    rows = [("this model", own, "")]
+    rows += [(row.network, row.numbers, row.source) for row in rule.published]
     width = max(len(name) for name, _, _ in rows)
     titles = [name.replace("_", " ").replace("iou", "IU") for name in MEASURES]
     lines = [rule.description, f"{'':<{width}}  " + "  ".join(titles)]
     for name, values, source in rows:
         cells = (
-            f"{'' if value is None else f'{value:.1f}':>{len(title)}}"
-            for title, value in zip(titles, values, strict=True)
+            f"{_cell(value):>{len(title)}}" for title, value in zip(titles, values, strict=True)
         )
         lines.append(f"{name:<{width}}  {'  '.join(cells)}  {source}".rstrip())
     return "\n".join(lines)

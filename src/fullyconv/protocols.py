@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES, LabelSpace
+
+MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+"""The paper's four numbers in the order of its tables, as ``Metrics`` names them."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Published:
     pixel_accuracy: float | None = None
     mean_accuracy: float | None = None
     frequency_weighted_iou: float | None = None
+
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """The values of :data:`MEASURES`."""
+        return tuple(getattr(self, name) for name in MEASURES)
 
     def __str__(self) -> str:
         return f"{self.mean_iou} mean IU ({self.source})"
@@ -187,7 +195,3 @@ def published(network: str) -> Published | None:
     """The first published row of a recipe's network, or None."""
     rows = [row for p in PROTOCOLS.values() for row in p.published if row.network == network]
     return rows[0] if rows else None
-
-
-MEASURES = tuple(f.name for f in fields(Published) if f.type in ("float", "float | None"))
-"""The paper's four numbers, as :class:`~fullyconv.metrics.Metrics` names them too."""

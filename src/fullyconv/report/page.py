@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from fullyconv.files import write_whole
 
 STYLE = """
 :root {
@@ -102,6 +106,18 @@ def page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
     )
+
+
+def write_page(path: Path, title: str, body: str) -> Path:
+    """Write a page of a title, as plain text, and the HTML that it shows; returns its path.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    # A name from JSON may hold half a character, which no encoding has
+    text = page(escape(title), body).encode(errors="replace")
+    write_whole(path, lambda file: file.write(text))
+    return path
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:

@@ -117,7 +117,7 @@ def read_run(folder: Path) -> RunRecord:
         settings=settings,
         training=_columns(lines, TRAINING),
         scoring=_columns(lines, SCORING),
-        scores=_class_scores(_json_object(folder / "scores.json"), settings),
+        scores=class_scores(_json_object(folder / "scores.json"), settings),
         samples=_samples(folder / "samples"),
     )
 
@@ -183,7 +183,13 @@ def _columns(lines: Iterable[dict[str, Any]], keys: tuple[str, ...]) -> dict[str
     return {key: np.array([number(row.get(key)) for row in rows], float) for key in ("step", *keys)}
 
 
-def _class_scores(values: dict[str, Any], settings: dict[str, Any]) -> ClassScores | None:
+def class_scores(values: dict[str, Any], settings: dict[str, Any]) -> ClassScores | None:
+    """The classes' scores out of ``scores.json``; None if it holds none.
+
+    Args:
+        values: The file's.
+        settings: The recipe's, flat; its label space says the colours if the file does not.
+    """
     ious, accuracies = values.get("per_class_iou"), values.get("per_class_accuracy")
     if not isinstance(ious, dict) or not ious:
         return None

@@ -14,14 +14,12 @@ from urllib.parse import quote
 import numpy as np
 
 from fullyconv.errors import FullyConvError
-from fullyconv.files import write_whole
 from fullyconv.report.charts import Line, legend_key, line_chart, number_text, smooth
-from fullyconv.report.matrix import matrix_chart
-from fullyconv.report.page import page, table
-from fullyconv.report.record import SCORING, ClassScores, Numbers, RunRecord, number, read_run
+from fullyconv.report.classes import SCORES, classes, percent
+from fullyconv.report.page import table, write_page
+from fullyconv.report.record import Numbers, RunRecord, number, read_run
 
 _SPREAD = 50  # ratio of highest to lowest loss from which its axis is logarithmic
-_SCORES = dict(zip(SCORING, ("mean IU", "pixel accuracy", "mean accuracy", "f.w. IU"), strict=True))
 
 
 def write_report(folder: str | os.PathLike[str]) -> Path:
@@ -47,9 +45,9 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     title = ", ".join(part for part in (run.network, run.name) if part)
     body = (
         f"<header><h1>{escape(run.network or run.name)}</h1><p>{escape(run.name)}</p></header>"
-        f"{_facts(run)}{_curves(run)}{_classes(run.scores)}{_samples(run)}{_recipe(run)}"
+        f"{_facts(run)}{_curves(run)}{classes(run.scores)}{_samples(run)}{_recipe(run)}"
     )
-    return _write(folder / "report.html", title, body)
+    return write_page(folder / "report.html", title, body)
 
 
 def compare(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
@@ -77,14 +75,7 @@ def compare(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
         f"{_runs_table(names, runs)}{_curves_together(names, runs)}"
         f"{_differences(names, runs)}{_classes_together(names, runs)}"
     )
-    return _write(Path(out), title, body)
-
-
-def _write(path: Path, title: str, body: str) -> Path:
-    # A name from JSON may hold half a character, which no encoding has
-    text = page(escape(title), body).encode(errors="replace")
-    write_whole(path, lambda file: file.write(text))
-    return path
+    return write_page(Path(out), title, body)
 
 
 def _with_log(folder: Path) -> RunRecord:
@@ -103,13 +94,9 @@ def _with_log(folder: Path) -> RunRecord:
     return run
 
 
-def _percent(share: float) -> str:
-    return "n/a" if math.isnan(share) else f"{100 * share:.1f}"
-
-
 def _at_best(run: RunRecord) -> str:
     best, step = run.best
-    return "not scored" if math.isnan(best) else f"{_percent(best)} at step {step:,.0f}"
+    return "not scored" if math.isnan(best) else f"{percent(best)} at step {step:,.0f}"
 
 
 def _last(values: Iterable[float]) -> float:
@@ -161,7 +148,7 @@ def _curves(run: RunRecord) -> str:
     ]
     scores = [
         Line(label, run.scoring["step"], 100 * run.scoring[key], color, marked=True)
-        for color, (key, label) in enumerate(_SCORES.items())
+        for color, (key, label) in enumerate(SCORES.items())
     ]
     charts = [
         line_chart("Loss", "loss", losses, from_zero=True, wide=_SPREAD),
@@ -178,51 +165,6 @@ def _curves(run: RunRecord) -> str:
     ]
     drawn = "".join(charts) or "<p>The log has no lines yet.</p>"
     return f'<section><h2>Curves</h2><div class="charts">{drawn}</div></section>'
-
-
-def _classes(scores: ClassScores | None) -> str:
-    """Table of the classes, best first, and the confusion matrix."""
-    if scores is None:
-        return ""
-    step = scores.totals["step"]
-    when = "" if math.isnan(step) else f" at step {step:,.0f}"
-    totals = ", ".join(
-        f"{label} {_percent(scores.totals[key])}"
-        for key, label in _SCORES.items()
-        if not math.isnan(scores.totals[key])
-    )
-    counts = None if scores.matrix is None else scores.matrix.sum(1)
-    rows = []
-    for i in np.argsort(-np.nan_to_num(scores.iou, nan=-1), kind="stable").tolist():
-        row = [_class_name(scores, i), _bar(scores.iou[i]), _bar(scores.accuracy[i])]
-        if counts is not None:
-            row.append(_percent(counts[i] / max(1, counts.sum())))
-        rows.append(row)
-    head = ["class", "IU", "accuracy"] + ["share of pixels"] * (counts is not None)
-    drawn = ""
-    if scores.matrix is not None:
-        drawn = (
-            "<section><h2>Confusion matrix</h2><p>Each row shows where the pixels of a class went, "
-            "in per cent of the row: point at a cell for its numbers.</p>"
-            f'<div class="wide" tabindex="0">{matrix_chart(scores.names, scores.matrix)}</div>'
-            "</section>"
-        )
-    said = f"<p>In per cent: {totals}.</p>" if totals else "<p>In per cent.</p>"
-    return f"<section><h2>Classes{when}</h2>{said}{table(head, rows)}</section>{drawn}"
-
-
-def _class_name(scores: ClassScores, index: int) -> str:
-    name = escape(scores.names[index])
-    if not scores.palette:
-        return name
-    color = f"#{bytes(scores.palette[index]).hex()}"
-    return f'<span class="swatch" style="background:{color}"></span>{name}'
-
-
-def _bar(share: float) -> str:
-    width = 0.0 if math.isnan(share) else 100 * min(1.0, max(0.0, share))
-    bar = f'<span class="bar"><span style="width:{width:.1f}%"></span></span>'
-    return f'<span class="measure">{_percent(share)}{bar}</span>'
 
 
 def _samples(run: RunRecord) -> str:
@@ -335,7 +277,7 @@ def _classes_together(names: Sequence[str], runs: Sequence[RunRecord]) -> str:
     for name in classes:
         values = [ious.get(name, math.nan) for _, ious in scored]
         best = max((v for v in values if not math.isnan(v)), default=-1.0)
-        cells = [f"<b>{_percent(v)}</b>" if v == best else _percent(v) for v in values]
+        cells = [f"<b>{percent(v)}</b>" if v == best else percent(v) for v in values]
         rows.append((best, [escape(name), *cells]))
     rows.sort(key=lambda row: -row[0])
     head = ["class", *(escape(name) for name, _ in scored)]
