@@ -261,3 +261,49 @@ def test_a_photograph_larger_than_expected_is_fine(
     start = time.perf_counter()
     assert fcn(monkeypatch, "predict", tmp_path / "strip.png", "--out", tmp_path) == 0
     assert time.perf_counter() - start < 60
+
+
+def test_runs_are_compared_and_scored_by_a_protocol(
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = "train camvid-fcn8s-efficientnet_lite0 --from-scratch --model.width 0.25 --data.crop"
+    small = [*command.split(), 16, 16, "--optim.max-iters", 2, "--log-interval", 1]
+    for seed in (1, 2):
+        run = ["--seed", seed, "--out", tmp_path / f"run{seed}", "--data.root", scenes]
+        assert fcn(monkeypatch, *small, *run) == 0
+    assert fcn(monkeypatch, "train", "--compare", tmp_path / "run1", tmp_path / "run2",
+               "--out", tmp_path / "both.html") == 0  # fmt: skip
+    assert capsys.readouterr().out.endswith(f"{tmp_path / 'both.html'}\n")
+    page = (tmp_path / "both.html").read_text()
+    assert "2 training runs" in page
+    assert "seed" in page
+    assert fcn(monkeypatch, "train", "--compare", tmp_path / "none") == 1
+    assert "holds no log.jsonl, so it is no run folder" in capsys.readouterr().err
+    (scenes / "val").rename(scenes / "test")
+    best = tmp_path / "run1" / "best.safetensors"
+    options = ["--protocol", "camvid-test", "--worst", 1, "--out", tmp_path / "s.json"]
+    assert fcn(monkeypatch, "evaluate", best, scenes, *options) == 0
+    out = capsys.readouterr().out
+    assert "this model" in out
+    assert out.endswith(f"{tmp_path / 's.json'}\n{tmp_path / 's.html'}\n")
+    assert json.loads((tmp_path / "s.json").read_text())["protocol"] == "camvid-test"
+    assert len(list((tmp_path / "s-worst").iterdir())) == 1
+
+
+def test_train_help_lists_data_figures_and_sources(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "train", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for said in (
+        "SBD train, scored on VOC's seg11valid; the authors' regime: 65.5 mean IU (release's "
+        "README)",
+        "NYUDv2 train and val, scored on test; the authors' regime: 29.2 mean IU (first regime; "
+        "CVPR 2015, table 4)",
+        "the first paper's regime: 56.0 mean IU (VOC2011; CVPR 2015, table 1)",
+        "fcn train --compare RUN1 RUN2 draws runs together",
+    ):
+        assert said in shown

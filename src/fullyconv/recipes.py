@@ -33,6 +33,14 @@ _SPLITS = {
 }
 
 
+_SCENES = {
+    "voc": "SBD train, scored on VOC's seg11valid",
+    "nyud": "NYUDv2 train and val, scored on test",
+    "siftflow": "SIFT Flow trainval, scored on test",
+    "pascalcontext": "PASCAL-Context train, scored on val",
+}
+
+
 def _released(name: str) -> tuple[str, Recipe]:
     """The regime in which the authors trained a network of their release."""
     data, _, stage = name.partition("-")
@@ -78,7 +86,8 @@ def _released(name: str) -> tuple[str, Recipe]:
         save_interval=4000,
         log_interval=20,
     )
-    return f"the authors' regime: {published(name) or 'no figure published'}", recipe
+    figure = published(name) or "no figure published"
+    return f"{_SCENES[data]}; the authors' regime: {figure}", recipe
 
 
 # CVPR 2015, section 4.3: batches of 20 pictures, momentum 0.9, a fixed rate, 175 epochs (table 1)
@@ -109,7 +118,7 @@ def _first(name: str) -> tuple[str, Recipe]:
         ),
         eval_interval=500,
     )
-    return f"the first paper's regime: {published(name)}", recipe
+    return f"VOC train, scored on its val; the first paper's regime: {published(name)}", recipe
 
 
 # From ImageNet weights in about an hour on two cores.

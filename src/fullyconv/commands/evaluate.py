@@ -29,7 +29,8 @@ def evaluate(
             camvid-test. It says the split.
         boundary: Also score the pixels up to this far from a boundary on their own.
         worst: How many of the worst pictures to write beside the scores.
-        out: JSON file for the scores and the confusion matrix.
+        out: JSON file for the scores and the confusion matrix; beside it, a page that shows
+            them.
     """
     from fullyconv import evaluation as verb
     from fullyconv.processes import this_process
@@ -45,5 +46,5 @@ def evaluate(
         progress=sys.stderr.isatty(),
     )
     if this_process().is_main_process:
-        print(f"{result.table()}\n{out}")
+        print(f"{result.table()}\n{out}\n{out.with_suffix('.html')}")
     return 0

@@ -36,7 +36,9 @@ def train(args: Sequence[str]) -> int:
         name: (what, _Training(**_values(recipe), out=Path("runs") / name))
         for name, (what, recipe) in RECIPES.items()
     }
-    chosen = tyro.extras.overridable_config_cli(choices, args=list(args), prog="fcn train")
+    chosen = tyro.extras.overridable_config_cli(
+        choices, args=list(args), prog="fcn train", description=_DESCRIPTION
+    )
     recipe = Recipe(**{field.name: getattr(chosen, field.name) for field in fields(Recipe)})
     from fullyconv import training as verb
     from fullyconv.processes import this_process
@@ -48,6 +50,11 @@ def train(args: Sequence[str]) -> int:
     if recipe.data.val:
         print(f"Next: fcn evaluate {best} {recipe.data.root} --split {recipe.data.val}")
     return 0
+
+
+_DESCRIPTION = """\
+Train a network by a recipe, any part of which can be changed: fcn train RECIPE --help.
+fcn train --compare RUN1 RUN2 draws runs together."""
 
 
 def _compare(
