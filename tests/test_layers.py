@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fullyconv.models.backbones import build_backbone
-from fullyconv.models.layers import MatrixConv2d, channels_last
+from fullyconv.models.layers import DepthwiseConv2d, MatrixConv2d, channels_last
 
 
 @settings(max_examples=25, deadline=None)
@@ -52,3 +52,21 @@ def test_the_classifiers_last_layers_are_the_same_in_training(name: str, geometr
     with torch.no_grad():
         training, predicting = backbone.train()(images)[32], backbone.eval()(images)[32]
     torch.testing.assert_close(training, predicting, rtol=1e-4, atol=1e-5)
+
+
+def test_depthwise_convolutions_are_exact_under_autocast() -> None:
+    """As in float32, rounded once; the kernel's gradient arrives in float32."""
+    torch.manual_seed(0)
+    layer = DepthwiseConv2d(8, 8, 5, 2, 1, groups=8, bias=False)
+    x = torch.randn(2, 8, 11, 9).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = layer(x)
+    assert output.dtype == torch.bfloat16
+    expected = nn.functional.conv2d(x.float(), layer.weight, None, 2, 1, 1, 8)
+    torch.testing.assert_close(output, expected.bfloat16(), rtol=0, atol=0)
+    output.float().sum().backward()
+    assert layer.weight.grad is not None
+    whole = torch.autograd.grad(expected.sum(), layer.weight)[0]
+    torch.testing.assert_close(layer.weight.grad, whole, rtol=1e-6, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x.float()), expected)

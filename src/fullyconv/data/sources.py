@@ -67,7 +67,8 @@ def read_label_space(path: Path) -> LabelSpace:
     except FileNotFoundError as error:
         raise FullyConvError(
             f"{path}: there is no such file; write one that names the classes in the order of "
-            f"their ids, such as {example}, or name a known label space with --data.labels"
+            f"their ids, such as {example}, or name a known label space with --data.labels; for "
+            "the paper's data sets, fcn data prepare makes a folder that has one"
         ) from error
     except (OSError, ValueError, TypeError) as error:
         raise FullyConvError(f"{path}: cannot be read as JSON like {example} ({error})") from error

@@ -15,7 +15,7 @@ from torch import nn
 from fullyconv.config import Geometry
 from fullyconv.errors import UsageError
 from fullyconv.models.backbones.backbone import Backbone, scaled
-from fullyconv.models.layers import Residual
+from fullyconv.models.layers import DepthwiseConv2d, Residual
 
 
 class _Stage(NamedTuple):
@@ -126,7 +126,8 @@ def _add_conv(
         after = kernel_size - stride - before + 1
         layers.add_module(f"{name}_pad", nn.ZeroPad2d((before, after, before, after)))
         padding = 0
-    conv = nn.Conv2d(channels, out, kernel_size, stride, padding, groups=groups, bias=False)
+    kind = DepthwiseConv2d if groups > 1 else nn.Conv2d
+    conv = kind(channels, out, kernel_size, stride, padding, groups=groups, bias=False)
     layers.add_module(name, conv)
     # eps and momentum of efficientnet_lite_builder.py (there: momentum 0.99 of the old value)
     layers.add_module(f"{name}_bn", nn.BatchNorm2d(out, eps=1e-3, momentum=0.01))
