@@ -15,9 +15,9 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # From the bottom up; a module imports only from lines above its own, or its own folder's neighbours
 # where they stand in one line together with a star.
 LEVELS = [
-    ["errors", "interrupts", "processes", "speed"],
+    ["errors", "interrupts", "processes"],
     ["config", "files", "labels"],
-    ["preprocess", "protocols", "report.*"],
+    ["speed", "preprocess", "protocols", "report.*"],
     ["images", "recipes", "models.geometry", "caffe.*"],
     ["models.layers", "losses", "metrics", "visualize", "weights_table", "download"],
     ["weights"],

@@ -191,7 +191,7 @@ def test_data_that_cannot_be(fields: dict[str, Any], message: str) -> None:
         ({"schedule": "poly"}, "schedule is 'poly'; it must be one of fixed, cosine"),
         ({"reduction": "none"}, "reduction is 'none'; it must be one of sum, mean"),
         ({"class_weights": "square"}, "class_weights is 'square'; it must be one of none, inve"),
-        ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, bfloat16"),
+        ({"precision": "float16"}, "precision is 'float16'; it must be one of auto, float32, bf"),
         ({"reduction": "sum", "lr": 1e-4}, r"a summed loss with learning rate 0\.0001 diverges"),
     ],
 )

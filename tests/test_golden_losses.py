@@ -50,7 +50,7 @@ def losses(name: str, root: Path, out: Path) -> list[float]:
     """The first steps' losses of a regime, on pictures made on the spot."""
     model, data, optim = REGIMES[name]
     heads = (("semantic", 11), ("geometric", 3)) if name == "two heads" else ()
-    base = OptimConfig(**optim) if optim else recipe("finetune").optim
+    base = OptimConfig(**optim) if optim else replace(recipe("finetune").optim, precision="float32")
     run = Recipe(
         model=model_config(model["name"], **{
             "num_classes": 11, "heads": heads, **{k: v for k, v in model.items() if k != "name"},

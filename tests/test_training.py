@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -30,6 +32,7 @@ from fullyconv.labels import CAMVID
 from fullyconv.models.create import create_model
 from fullyconv.optim import lr_factor, parameter_groups
 from fullyconv.recipes import RECIPES, recipe
+from fullyconv.speed import fastest_precision
 from fullyconv.training import train
 
 
@@ -646,3 +649,57 @@ def test_a_damaged_picture_stops_the_run_or_is_left_out(
             file.write_bytes(b"no picture")
     with pytest.raises(FullyConvError, match=r"no sample can be used. .*train5.png"):
         train(run, tmp_path / "none", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True, "avx512_bf16": False}, "bfloat16"),
+        ({"avx2": True}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_the_fastest_precision_is_the_processor_s(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert fastest_precision(torch.device("cpu")) == expected
+    assert fastest_precision(torch.device("meta")) == "float32"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert fastest_precision(torch.device("cpu")) == "float32"
+
+
+def test_a_run_says_which_precision_it_took(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "fastest_precision", lambda device: "bfloat16")
+    train(longer(small, max_iters=1, precision="auto"), tmp_path / "run", progress=False)
+    kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert kept["optim"]["precision"] == "bfloat16"
+    train(
+        longer(small, max_iters=1, precision="auto"), tmp_path / "run", resume=True, progress=False
+    )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left alone")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    """A large block that was freed is there again without a page fault for every page of it."""
+    code = """
+import resource, sys, torch
+from fullyconv.speed import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(8):  # small blocks settle in the first large ones
+    torch.ones(64 * 2**20 // 4)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    torch.ones(64 * 2**20 // 4)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = [
+        int(subprocess.run([sys.executable, "-c", code, kept], check=True, capture_output=True,
+                           env={**os.environ, "THP_MEM_ALLOC_ENABLE": "0"}).stdout)
+        for kept in ("keep", "")
+    ]  # fmt: skip
+    assert faults[0] < 1000 < faults[1]

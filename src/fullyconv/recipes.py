@@ -126,7 +126,12 @@ _FINETUNE = Recipe(
     model=model_config("fcn8s_efficientnet_lite0"),
     data=DataConfig(crop=(320, 416), scale=(0.5, 2.0), mirror=True, color=0.3),
     optim=OptimConfig(
-        lr=1e-3, weight_decay=0.02, max_iters=2000, class_weights="enet", average=0.99
+        lr=1e-3,
+        weight_decay=0.02,
+        max_iters=2000,
+        class_weights="enet",
+        average=0.99,
+        precision="auto",
     ),
 )
 

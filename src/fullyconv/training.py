@@ -41,7 +41,7 @@ from fullyconv.processes import on_cpu, this_process
 from fullyconv.recipes import recipe as named_recipe
 from fullyconv.report.runs import write_report
 from fullyconv.run_folder import RunFolder
-from fullyconv.speed import Speedometer
+from fullyconv.speed import Speedometer, fastest_precision, keep_freed_memory
 from fullyconv.validation import validate
 
 STUCK_AFTER = 200  # steps; a loss still at ln(classes) then means that nothing is learned
@@ -111,9 +111,11 @@ class _Run:
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
         self.labels = label_space(recipe.data)
         self.heads = head_spaces(recipe.data, recipe.model.heads)
-        self.recipe = recipe = fit_classes(recipe, self.labels, self.heads)
+        recipe = fit_classes(recipe, self.labels, self.heads)
         self.folder = RunFolder(folder)
         this_process()
+        if on_cpu():
+            keep_freed_memory()
         self.accelerator = Accelerator(cpu=on_cpu())
         if self.accelerator.distributed_type is DistributedType.FSDP:
             raise FullyConvError(
@@ -122,6 +124,10 @@ class _Run:
             )
         self.progress = progress and self.accelerator.is_main_process
         self.say = tqdm.write if self.accelerator.is_main_process else _say_nothing
+        if recipe.optim.precision == "auto":  # settled now, so that the run says what it did
+            precision = fastest_precision(self.accelerator.device)
+            recipe = replace(recipe, optim=replace(recipe.optim, precision=precision))
+        self.recipe = recipe
         self.preprocess = preprocess(recipe)
         self.training_set, self.validation_set = open_datasets(recipe.data, self.labels, self.heads)
         self.weights = self._class_weights()

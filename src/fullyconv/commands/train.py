@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -40,6 +41,8 @@ def train(args: Sequence[str]) -> int:
         choices, args=list(args), prog="fcn train", description=_DESCRIPTION
     )
     recipe = Recipe(**{field.name: getattr(chosen, field.name) for field in fields(Recipe)})
+    # large pages for large tensors; PyTorch looks once, before its first tensor
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from fullyconv import training as verb
     from fullyconv.processes import this_process
 
