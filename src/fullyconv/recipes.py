@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.errors import UsageError, did_you_mean
@@ -136,14 +137,14 @@ _FINETUNE = Recipe(
 )
 
 
-def _finetuned(labels: str, scale: tuple[float, float], steps: int) -> Recipe:
+def _finetuned(labels: str, scale: tuple[float, float], steps: int, **optim: Any) -> Recipe:
     """The same for a data set whose classes are known here."""
     classes = LABEL_SPACES[labels].num_classes
     return replace(
         _FINETUNE,
         model=replace(_FINETUNE.model, num_classes=classes),
         data=replace(_FINETUNE.data, labels=labels, scale=scale),
-        optim=replace(_FINETUNE.optim, max_iters=steps),
+        optim=replace(_FINETUNE.optim, max_iters=steps, **optim),
     )
 
 
@@ -158,7 +159,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
     "nyudv2-fcn8s-efficientnet_lite0": (
         "NYUDv2 rooms, colour only, 39 classes (otherprop counts as void)",
-        _finetuned("nyudv2-39", (0.5, 1.25), steps=1800),
+        _finetuned("nyudv2-39", (0.5, 1.6), steps=1100, lr=4e-4, weight_decay=0.05),
     ),
     **{name: _released(name) for name in RELEASED_MODELS},
     **{name: _first(name) for name in _FIRST},

@@ -204,8 +204,10 @@ class _Run:
     def step(self, batches: list[Batch]) -> float:
         """One step of the optimiser over ``iter_size`` batches; returns their mean loss."""
         optim = self.recipe.optim
-        # Dropout too is a function of seed and step, so that a resumed run repeats it
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.iteration)
+        # Dropout too is a function of seed, step and process, so that a resumed run repeats it
+        seed = self.recipe.seed * 1_000_003 + self.iteration
+        processes = self.accelerator.num_processes
+        torch.manual_seed(seed * processes + self.accelerator.process_index)
         factor = lr_factor(optim, self.iteration)
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * factor
