@@ -193,7 +193,7 @@ def test_info_lists_everything_and_reads_checkpoints(
     assert fcn(monkeypatch, "info") == 0
     assert "siftflow-fcn16s" in capsys.readouterr().out
     assert fcn(monkeypatch, "info", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["shipped models"] == ["camvid"]
+    assert json.loads(capsys.readouterr().out)["shipped models"] == ["camvid", "nyudv2"]
     assert fcn(monkeypatch, "info", "camvid", "--no-measure", "--size", 360, 480) == 0
     shown = capsys.readouterr().out
     assert "sky, building" in shown

@@ -15,8 +15,10 @@ from PIL import Image
 
 from fullyconv.checkpoint import Header, model_path, save_model
 from fullyconv.config import model_config
+from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.labels import CAMVID
+from fullyconv.labels import CAMVID, NYUDV2_39
+from fullyconv.metrics import ConfusionMatrix
 from fullyconv.models.create import create_model
 from fullyconv.prediction import (
     Prediction,
@@ -268,9 +270,6 @@ def test_the_shipped_model_knows_a_street() -> None:
 
 def test_the_shipped_model_scores_what_its_header_says(shared: Path) -> None:
     """Three pictures here, by eye of the matrix; make test-all scores all 101."""
-    from fullyconv.data.folder import FolderDataset
-    from fullyconv.metrics import ConfusionMatrix
-
     dataset = FolderDataset(shared / "data" / "camvid", "val", CAMVID)
     predictor = Predictor("camvid")
     confusion = ConfusionMatrix(11)
@@ -278,3 +277,23 @@ def test_the_shipped_model_scores_what_its_header_says(shared: Path) -> None:
         sample = dataset[index]
         confusion.update(predictor(sample.image).labels, sample.target)
     assert confusion.compute().pixel_accuracy > 0.85
+
+
+def test_the_shipped_model_of_rooms() -> None:
+    """39 classes, at most 10 MB, and terms that say what it was trained on."""
+    predictor = Predictor("nyudv2")
+    assert model_path("nyudv2").stat().st_size <= 10_000_000
+    assert predictor.labels == NYUDV2_39
+    assert "NYUDv2" in predictor.header.info["licence"]
+    assert predictor.header.info["recipe"]["data"]["train"] == ["train", "val"]
+
+
+def test_the_shipped_model_of_rooms_knows_walls_and_floors(shared: Path) -> None:
+    """On pictures it was trained on; its score is that of the same recipe on train alone."""
+    dataset = FolderDataset(shared / "data" / "nyudv2", "val", NYUDV2_39)
+    predictor = Predictor("nyudv2")
+    confusion = ConfusionMatrix(39)
+    for index in (10, 100, 200):
+        sample = dataset[index]
+        confusion.update(predictor(sample.image).labels, sample.target)
+    assert confusion.compute().pixel_accuracy > 0.6

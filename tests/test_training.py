@@ -359,7 +359,9 @@ def test_a_network_of_other_classes_is_a_start(
     best = train(run, tmp_path / "second", progress=True)
     shown = capsys.readouterr()
     assert "2 extra: head.score.8.weight, head.score.8.bias" in shown.out + shown.err
-    assert read_header(best).info["started_from"] == "best.safetensors"
+    info = read_header(best).info
+    assert info["started_from"] == "best.safetensors"
+    assert info["recipe"]["init_from"] == ["best.safetensors"]  # not where it lay
     assert first.read_bytes() == text
     fewer = replace(
         run, model=replace(run.model, num_classes=21), data=replace(run.data, labels="voc")

@@ -27,7 +27,7 @@ _FORMAT = 1
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
-SHIPPED_MODELS = ("camvid",)
+SHIPPED_MODELS = ("camvid", "nyudv2")
 """Models inside the package, by name."""
 
 

@@ -340,9 +340,10 @@ class _Run:
     def _header(self, metrics: dict[str, Any]) -> Header:
         root = self.recipe.data.root
         assert root is not None
-        # a checkpoint travels: it names the data set's folder, not where the folder lay
+        # a checkpoint travels: it names data set and start, not where they lay
         data = replace(self.recipe.data, root=Path(root.name))
-        recipe = replace(self.recipe, data=data)
+        starts = tuple(Path(start).name for start in self.recipe.init_from)
+        recipe = replace(self.recipe, data=data, init_from=starts)
         return Header(
             model=self.recipe.model,
             labels=self.labels,

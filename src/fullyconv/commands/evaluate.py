@@ -21,7 +21,7 @@ def evaluate(
     """Score a model on labelled pictures: the paper's four numbers and each class's IU.
 
     Args:
-        model: Name of a shipped model (camvid), or a checkpoint.
+        model: Name of a shipped model (camvid, nyudv2), or a checkpoint.
         data: Data set folder, which holds the split's folder.
         split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself.
         protocol: Count as a published score was counted, and print it beside this one:

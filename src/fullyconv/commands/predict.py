@@ -24,7 +24,7 @@ def predict(
 
     Args:
         sources: Photographs: files, folders (with their sub-folders) and patterns.
-        model: Name of a shipped model (camvid), or a checkpoint.
+        model: Name of a shipped model (camvid: streets; nyudv2: rooms), or a checkpoint.
         out: Folder for the results.
         save: Any of mask, color, overlay and probs, comma-separated.
         runtime: Engine: auto or torch.
