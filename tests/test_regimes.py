@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,9 @@ def test_two_heads_from_labels_to_scores(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "s.json").read_text())
     assert kept["geometric"]["classes_counted"] == result.heads["geometric"][1].classes_counted
     assert "geometric:" in result.table()
+    page = " ".join(re.sub(r"<[^>]+>", " ", (tmp_path / "s.html").read_text()).split())
+    assert "mean IU pixel accuracy mean accuracy f.w. IU" in page
+    assert "siftflow-fcn16s 39.5 85.2 51.7 76.1 first regime; CVPR 2015, table 5" in page
 
 
 def test_the_authors_two_headed_weights_answer_with_both(tmp_path: Path) -> None:

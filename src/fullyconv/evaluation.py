@@ -26,6 +26,7 @@ from fullyconv.prediction import Prediction, Predictor
 from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
 from fullyconv.protocols import MEASURES, Protocol, protocol
+from fullyconv.report.classes import SCORES
 from fullyconv.report.scores import write_scores_page
 from fullyconv.visualize import beside, first_picture, near_boundaries, overlay
 
@@ -303,7 +304,10 @@ def _write(result: Evaluation, tally: Tally, out: Path) -> None:
         save_image(out.parent / file, Image.fromarray(scored.shown), "JPEG", quality=90)
         worst[f"{scored.name}: mean IU {100 * (1 - scored.badness):.1f}"] = file
     rows = result.protocol.published if result.protocol is not None else ()
-    published = [[row.network, *map(_cell, row.numbers), row.source] for row in rows]
+    published = [
+        [row.network, *(_cell(getattr(row, measure)) for measure in SCORES), row.source]
+        for row in rows
+    ]
     write_scores_page(out.with_suffix(".html"), result.to_dict(), published, worst)
 
 
