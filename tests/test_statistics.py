@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fullyconv.config import ClassWeights
 from fullyconv.data.folder import FolderDataset
-from fullyconv.data.statistics import ClassWeights, class_weights, count_classes
+from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import LabelSpace
 

@@ -18,6 +18,8 @@ Geometry = Literal["reference", "same"]
 PredictionStride = Literal[32, 16, 8]
 Heads = tuple[tuple[str, int], ...]
 Precision = Literal["auto", "float32", "bfloat16"]
+ClassWeights = Literal["none", "inverse", "median_frequency", "enet"]
+Damaged = Literal["stop", "skip"]
 
 
 def _check_choices(config: object) -> None:
@@ -108,7 +110,7 @@ class DataConfig:
     """Largest relative change of brightness, contrast and saturation."""
     replacement: bool = False
     """Draw each picture from all of them, as the authors do; without it, in shuffled epochs."""
-    damaged: Literal["stop", "skip"] = "stop"
+    damaged: Damaged = "stop"
     """What a file does that cannot be read: stop the run, or be left out, with a warning."""
     workers: int = 1
     """Processes that read pictures ahead of the network."""
@@ -166,7 +168,7 @@ class OptimConfig:
     """What is trained: everything, or the class scores alone (the paper's FCN-32s-fixed)."""
     keep_pixels: float = 1.0
     """Chance that a pixel's loss counts: below 1, patch sampling as loss sampling (section 3.4)."""
-    class_weights: Literal["none", "inverse", "median_frequency", "enet"] = "none"
+    class_weights: ClassWeights = "none"
     """Factors on each class's loss, from the pixel counts of the training labels."""
     average: float = 0.0
     """Decay of the moving average of the weights that is scored and saved; 0 for none."""

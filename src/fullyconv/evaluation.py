@@ -26,7 +26,7 @@ from fullyconv.prediction import Prediction, Predictor
 from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
 from fullyconv.protocols import MEASURES, Protocol, protocol
-from fullyconv.report.classes import SCORES
+from fullyconv.report.classes import SCORES, percent
 from fullyconv.report.scores import write_scores_page
 from fullyconv.visualize import beside, first_picture, near_boundaries, overlay
 
@@ -296,7 +296,8 @@ def evaluate(
 
 def _write(result: Evaluation, tally: Tally, out: Path) -> None:
     """The scores as JSON, the worst pictures, and a page on both."""
-    write_json(out, result.to_dict())
+    values = result.to_dict()
+    write_json(out, values)
     worst = {}
     for number, scored in enumerate(sorted(tally.worst, reverse=True), 1):
         assert scored.shown is not None
@@ -308,7 +309,7 @@ def _write(result: Evaluation, tally: Tally, out: Path) -> None:
         [row.network, *(_cell(getattr(row, measure)) for measure in SCORES), row.source]
         for row in rows
     ]
-    write_scores_page(out.with_suffix(".html"), result.to_dict(), published, worst)
+    write_scores_page(out.with_suffix(".html"), values, published, worst)
 
 
 def _cell(value: float | None) -> str:
@@ -343,9 +344,9 @@ def _totals(metrics: Metrics, space: LabelSpace) -> str:
 
 def _published(rule: Protocol, metrics: Metrics) -> str:
     """This score above the published ones."""
-    own = tuple(100 * getattr(metrics, name) for name in MEASURES)
-    rows = [("this model", own, "")]
-    rows += [(row.network, row.numbers, row.source) for row in rule.published]
+    rows = [("this model", [100 * getattr(metrics, name) for name in MEASURES], "")]
+    for row in rule.published:
+        rows.append((row.network, [getattr(row, name) for name in MEASURES], row.source))
     width = max(len(name) for name, _, _ in rows)
     titles = [name.replace("_", " ").replace("iou", "IU") for name in MEASURES]
     lines = [rule.description, f"{'':<{width}}  " + "  ".join(titles)]
@@ -358,4 +359,4 @@ def _published(rule: Protocol, metrics: Metrics) -> str:
 
 
 def _percent(value: float) -> str:
-    return "  n/a" if np.isnan(value) else f"{100 * value:5.1f}"
+    return f"{percent(value):>5}"

@@ -28,11 +28,6 @@ class Published:
     mean_accuracy: float | None = None
     frequency_weighted_iou: float | None = None
 
-    @property
-    def numbers(self) -> tuple[float | None, ...]:
-        """The values of :data:`MEASURES`."""
-        return tuple(getattr(self, name) for name in MEASURES)
-
     def __str__(self) -> str:
         return f"{self.mean_iou} mean IU ({self.source})"
 

@@ -25,20 +25,12 @@ _STEPS = {
 # The release's nets of 16s go on from 32s, those of 8s from 16s; late fusion from both its streams.
 _FUSED = "nyud-fcn32s-color-hha"
 _CONTINUES = {_FUSED: ("nyud-fcn32s-color", "nyud-fcn32s-hha")}
-# Sub-folders to train on and to score (*/net.py): SBD's pictures for VOC, train and val of NYUDv2.
+# Sub-folders to train on and to score (*/net.py), and the two in words.
 _SPLITS = {
-    "voc": (("sbd-train",), "val"),
-    "nyud": (("train", "val"), "test"),
-    "siftflow": (("trainval",), "test"),
-    "pascalcontext": (("train",), "val"),
-}
-
-
-_SCENES = {
-    "voc": "SBD train, scored on VOC's seg11valid",
-    "nyud": "NYUDv2 train and val, scored on test",
-    "siftflow": "SIFT Flow trainval, scored on test",
-    "pascalcontext": "PASCAL-Context train, scored on val",
+    "voc": (("sbd-train",), "val", "SBD train, scored on VOC's seg11valid"),
+    "nyud": (("train", "val"), "test", "NYUDv2 train and val, scored on test"),
+    "siftflow": (("trainval",), "test", "SIFT Flow trainval, scored on test"),
+    "pascalcontext": (("train",), "val", "PASCAL-Context train, scored on val"),
 }
 
 
@@ -71,7 +63,7 @@ def _released(name: str) -> tuple[str, Recipe]:
     if name in (_FUSED, "siftflow-fcn8s"):
         optim = replace(optim, lr=1e-12)
     before = (f"{data}-{_STAGES[stage]}",) if stage in _STAGES else _CONTINUES.get(name, ())
-    train, val = _SPLITS[data]
+    train, val, said = _SPLITS[data]
     recipe = Recipe(
         model=model,
         data=DataConfig(
@@ -88,7 +80,7 @@ def _released(name: str) -> tuple[str, Recipe]:
         log_interval=20,
     )
     figure = published(name) or "no figure published"
-    return f"{_SCENES[data]}; the authors' regime: {figure}", recipe
+    return f"{said}; the authors' regime: {figure}", recipe
 
 
 # CVPR 2015, section 4.3: batches of 20 pictures, momentum 0.9, a fixed rate, 175 epochs (table 1)

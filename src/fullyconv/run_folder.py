@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
 from fullyconv.report.record import flat_settings
 from fullyconv.visualize import Pixels
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 # What may change when a run is resumed: none of it changes the result.
 _FREE = (
@@ -58,23 +58,15 @@ class RunFolder:
         Raises:
             FullyConvError: If another run's state is there, or the folder cannot be written.
         """
-        self.refuse_if_used()
-        self._clear()
-        write_json(self.path / "recipe.json", recipe.to_dict())
-        for path in (self.log_path, self.speed_path):
-            write_whole(path, lambda file: None)
-
-    def refuse_if_used(self) -> None:
-        """Raise if another run's state is there.
-
-        Raises:
-            FullyConvError: If there is.
-        """
         if self.last_path.exists():
             raise FullyConvError(
                 f"{self.path} already holds a run; go on with it by --resume, or give another "
                 "folder with --out"
             )
+        self._clear()
+        write_json(self.path / "recipe.json", recipe.to_dict())
+        for path in (self.log_path, self.speed_path):
+            write_whole(path, lambda file: None)
 
     def is_resumable(self, recipe: Recipe) -> bool:
         """Whether there is a state to go on from; without one, the run begins anew.
@@ -82,15 +74,11 @@ class RunFolder:
         Raises:
             FullyConvError: If there is no run, or one that was begun with other settings.
         """
-        self.refuse_other_recipe(recipe)
+        self._refuse_other_recipe(recipe)
         return self.last_path.exists()
 
-    def refuse_other_recipe(self, recipe: Recipe) -> None:
-        """Raise if the run there was begun with other settings, which its result would hide.
-
-        Raises:
-            FullyConvError: If it was; says which settings differ.
-        """
+    def _refuse_other_recipe(self, recipe: Recipe) -> None:
+        """Raise if the run there was begun with other settings, which its result would hide."""
         path = self.path / "recipe.json"
         try:
             before = flat_settings(json.loads(path.read_text("utf-8")))

@@ -31,7 +31,7 @@ def validate(
         model: The network; it is put into evaluation mode.
         header: What its checkpoint would say.
         dataset: Labelled pictures.
-        folder: Where the pictures go, and ``scores.json``.
+        folder: Where the pictures go.
         step: Of the training run.
         device: Where the network is.
         progress: Show a progress bar.

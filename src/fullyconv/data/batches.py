@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fullyconv.config import Damaged
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.preprocess import Preprocess
 
 Draw = tuple[int, int, int]  # iteration, position in the batch, index into the data set
-
-
-Damaged = Literal["stop", "skip"]
 
 
 class Batch(NamedTuple):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fullyconv.config import ClassWeights
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError
-
-ClassWeights = Literal["none", "inverse", "median_frequency", "enet"]
 
 
 def count_classes(
@@ -36,7 +33,7 @@ def count_classes(
         FullyConvError: Of the first bad file; with ``damaged``, if no sample is left.
     """
     counts = [np.zeros((2, space.num_classes), np.int64) for space in dataset.spaces]
-    bad: list[int] = []
+    usable = []
     files = tqdm(range(len(dataset)), "reading labels", disable=not progress, leave=False)
     for index in files:
         try:
@@ -46,15 +43,15 @@ def count_classes(
             if damaged is None:
                 raise
             damaged.append(str(error))
-            bad.append(index)
             continue
+        usable.append(dataset.files[index])
         heads = target.reshape(len(counts), -1)
         for count, ids in zip(counts, heads, strict=True):
             pixels = np.bincount(ids, minlength=256)[: count.shape[1]]
             count[0] += pixels
             count[1][pixels > 0] += ids.size
-    dataset.files = [f for index, f in enumerate(dataset.files) if index not in set(bad)]
-    if not dataset.files:
+    dataset.files = usable
+    if not usable:
         raise FullyConvError(f"{dataset.root}: no sample can be used. {(damaged or [''])[-1]}")
     return counts
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from fullyconv.files import write_whole
 
@@ -99,25 +101,37 @@ figcaption { font-size: .85rem; }
 """
 
 
-def page(title: str, body: str) -> str:
-    """A page of an escaped title and the HTML that it shows."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
-    )
-
-
 def write_page(path: Path, title: str, body: str) -> Path:
     """Write a page of a title, as plain text, and the HTML that it shows; returns its path.
 
     Raises:
         FullyConvError: If the file cannot be written.
     """
+    text = (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
+    )
     # A name from JSON may hold half a character, which no encoding has
-    text = page(escape(title), body).encode(errors="replace")
-    write_whole(path, lambda file: file.write(text))
+    content = text.encode(errors="replace")
+    write_whole(path, lambda file: file.write(content))
     return path
+
+
+def sample_figure(file: str, name: str, caption: str) -> str:
+    """A picture that shows photograph, truth and prediction side by side.
+
+    Args:
+        file: Its file, relative to the page.
+        name: What it is of, as plain text.
+        caption: What stands below it, as plain text.
+    """
+    source = escape(quote(os.fsencode(file)))
+    told = escape(f"{name}: photograph, truth and prediction side by side")
+    return (
+        f'<figure><img loading="lazy" src="{source}" alt="{told}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:

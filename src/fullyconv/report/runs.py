@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from fullyconv.errors import FullyConvError
 from fullyconv.report.charts import Line, legend_key, line_chart, number_text, smooth
 from fullyconv.report.classes import SCORES, classes, percent
-from fullyconv.report.page import table, write_page
+from fullyconv.report.page import sample_figure, table, write_page
 from fullyconv.report.record import Numbers, RunRecord, number, read_run
 
 _SPREAD = 50  # ratio of highest to lowest loss from which its axis is logarithmic
@@ -171,7 +170,10 @@ def _samples(run: RunRecord) -> str:
     """For each picture its last sample, and those before it folded away."""
     parts = []
     for name, steps in run.samples.items():
-        *before, last = [_sample(name, step, file) for step, file in steps]
+        *before, last = [
+            sample_figure(f"samples/{file}", f"{name} at step {step:,}", f"step {step:,}")
+            for step, file in steps
+        ]
         earlier = ""
         if before:
             first, final = steps[0][0], steps[-2][0]
@@ -186,15 +188,6 @@ def _samples(run: RunRecord) -> str:
     return (
         "<section><h2>Samples</h2><p>Photograph, truth and prediction.</p>"
         f"{''.join(parts)}</section>"
-    )
-
-
-def _sample(name: str, step: int, file: str) -> str:
-    source = escape(f"samples/{quote(os.fsencode(file))}")
-    told = escape(f"{name} at step {step:,}: photograph, truth and prediction side by side")
-    return (
-        f'<figure><img loading="lazy" src="{source}" alt="{told}">'
-        f"<figcaption>step {step:,}</figcaption></figure>"
     )
 
 

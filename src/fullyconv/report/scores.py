@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fullyconv.report.classes import SCORES, classes, percent
-from fullyconv.report.page import table, write_page
+from fullyconv.report.page import sample_figure, table, write_page
 from fullyconv.report.record import class_scores, number
 
 
@@ -60,11 +59,7 @@ def _totals(values: dict[str, Any], published: Sequence[Sequence[str]]) -> str:
 def _worst(worst: Mapping[str, str]) -> str:
     if not worst:
         return ""
-    shown = "".join(
-        f'<figure><img loading="lazy" src="{escape(quote(file))}" alt="{escape(said)}: photograph, '
-        f'truth and prediction side by side"><figcaption>{escape(said)}</figcaption></figure>'
-        for said, file in worst.items()
-    )
+    shown = "".join(sample_figure(file, said, said) for said, file in worst.items())
     return (
         f"<section><h2>Worst pictures</h2><p>Photograph, truth and prediction.</p>{shown}</section>"
     )

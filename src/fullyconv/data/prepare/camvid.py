@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from fullyconv.data.prepare.locate import find_folder
@@ -32,14 +31,7 @@ def plan(request: Request) -> Plan:
         made.expect(split, len(files), _PUBLISHED[split])
         for name in sorted(files):
             checked_name(name, images)
-            pair = images / f"{name}.png", labels / f"{name}.png"
-            made.add(
-                split,
-                name,
-                {"picture": pair[0], "labels": pair[1]},
-                {"images": ".png", "labels": ".png"},
-                partial(_read, *pair),
-            )
+            made.add_pair(split, name, images / f"{name}.png", labels / f"{name}.png", _read)
     return made
 
 

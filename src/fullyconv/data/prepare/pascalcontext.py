@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +51,7 @@ def plan(request: Request) -> Plan:
         made.expect(split, len(names), _PUBLISHED[split])
         for name in names:
             image, labels = voc / "JPEGImages" / f"{name}.jpg", annotations / f"{name}.mat"
-            made.add(
-                split,
-                name,
-                {"picture": image, "label map": labels},
-                {"images": ".jpg", "labels": ".png"},
-                partial(_read, image, labels, table),
-            )
+            made.add_pair(split, name, image, labels, _read, table, called="label map")
     return made
 
 

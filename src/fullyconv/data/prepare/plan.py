@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,25 @@ class Plan:
                 self.missing.setdefault((split, reason), []).append(name)
                 return
         self.items.append(Item(split, name, suffixes, read))
+
+    def add_pair(
+        self,
+        split: str,
+        name: str,
+        image: Path,
+        labels: Path,
+        read: Callable[..., Contents],
+        *more: Any,
+        called: str = "labels",
+    ) -> None:
+        """Plan a picture that has one file of labels; ``read`` is given both, and ``more``."""
+        self.add(
+            split,
+            name,
+            {"picture": image, called: labels},
+            {"images": image.suffix, "labels": ".png"},
+            partial(read, image, labels, *more),
+        )
 
     def expect(self, split: str, count: int, published: int) -> None:
         """Note a list that is not as long as the published one."""

@@ -6,7 +6,6 @@ validate on seg11valid, the part of VOC 2011's val that SBD's train does not tou
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from fullyconv.data.prepare.lists import read_names, shipped
@@ -39,13 +38,7 @@ def plan(request: Request) -> Plan:
         what = f"pictures of SBD's {list_name} that are validated on"
         for name in without(names, held_out, what, made.left_out):
             image, labels = root / "img" / f"{name}.jpg", root / "cls" / f"{name}.mat"
-            made.add(
-                split,
-                name,
-                {"picture": image, "labels": labels},
-                {"images": ".jpg", "labels": ".png"},
-                partial(_read, image, labels),
-            )
+            made.add_pair(split, name, image, labels, _read)
     return made
 
 

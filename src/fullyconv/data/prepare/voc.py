@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from fullyconv.data.prepare.lists import read_names, shipped
@@ -37,13 +36,7 @@ def plan(request: Request) -> Plan:
         for name in names:
             image = root / "JPEGImages" / f"{name}.jpg"
             labels = root / "SegmentationClass" / f"{name}.png"
-            made.add(
-                split,
-                name,
-                {"picture": image, "labels": labels},
-                {"images": ".jpg", "labels": ".png"},
-                partial(_read, image, labels),
-            )
+            made.add_pair(split, name, image, labels, _read)
     return made
 
 
