@@ -22,14 +22,28 @@ from fullyconv.models.create import create_model
 from fullyconv.training import train
 
 SCRIPT = """
-import sys, torch
+import contextlib, itertools, sys, torch
+from dataclasses import replace
 from pathlib import Path
 from fullyconv.evaluation import evaluate
+from fullyconv.learner import Learner
 from fullyconv.models.create import create_model
 from fullyconv.training import train
 
+torch.nn.Dropout.forward = lambda self, x: x  # each process draws its own
 recipe = torch.load(sys.argv[1], weights_only=False)
-best = train(recipe, sys.argv[2], progress=False)
+if recipe.optim.shard:  # begun with a copy in each, stopped, gone on with a half in each
+    step, calls = Learner.step, itertools.count()
+    def stop(self, *, update):
+        if next(calls) == 3:
+            raise InterruptedError
+        step(self, update=update)
+    Learner.step = stop
+    with contextlib.suppress(InterruptedError):
+        whole = replace(recipe, optim=replace(recipe.optim, shard=False))
+        train(whole, sys.argv[2], progress=False)
+    Learner.step = step
+best = train(recipe, sys.argv[2], resume=recipe.optim.shard, progress=False)
 out = Path(sys.argv[2]) / "evaluated.json"
 evaluate(best, recipe.data.root, worst=2, boundary=2, out=out, progress=False)
 """
@@ -54,31 +68,51 @@ def numbers(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_two_processes_reproduce_one(scenes: Path, tmp_path: Path, reduction: str) -> None:
-    """Also where one has far fewer valid pixels than the other. GoogLeNet: no batch norm."""
+@pytest.mark.parametrize(
+    ("name", "reduction", "shard"),
+    [
+        ("fcn8s_googlenet", "mean", False),
+        ("fcn8s_googlenet", "sum", False),
+        ("fcn32s_alexnet", "mean", True),
+    ],
+)
+def test_two_processes_reproduce_one(
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    reduction: str,
+    shard: bool,
+) -> None:
+    """Also where one has far fewer valid pixels, and where each holds half of the weights.
+
+    Neither network has batch norm; AlexNet's fc6 is large enough to be split on its own.
+    """
     for number in range(0, 6, 2):
         path = scenes / "train" / "labels" / f"train{number}.png"
         labels = np.asarray(Image.open(path)).copy()
         labels[:40] = 11  # void
         Image.fromarray(labels).save(path)
     recipe = Recipe(
-        model=model_config("fcn8s_googlenet", num_classes=11, width=1 / 8),
+        model=model_config(name, num_classes=11, width=1 / 4 if shard else 1 / 8),
         data=DataConfig(root=scenes, labels="camvid", workers=0),
         optim=OptimConfig(
-            optimizer="sgd",
-            lr=0.05 if reduction == "mean" else 1e-7,
+            optimizer="adamw" if shard else "sgd",
+            lr=0.001 if shard else 0.05 if reduction == "mean" else 1e-7,
             momentum=0.9,
             batch_size=4,
             max_iters=4,
             schedule="fixed",
             reduction=reduction,  # type: ignore[arg-type]
             class_weights="median_frequency" if reduction == "mean" else "none",
+            average=0.5 if shard else 0.0,
+            shard=shard,
         ),
         eval_interval=2,
         log_interval=1,
         from_scratch=True,
     )
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
     best = train(recipe, tmp_path / "one", progress=False)
     together(recipe, tmp_path / "two")
     one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
@@ -86,19 +120,20 @@ def test_two_processes_reproduce_one(scenes: Path, tmp_path: Path, reduction: st
     for ours, theirs in zip(one, two, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
     assert one[0]["loss"] != pytest.approx(one[-2]["loss"], rel=1e-5)  # something was learned
-    weights = [
-        torch.load(tmp_path / name / "last.pt", weights_only=True)["model"]
-        for name in ("one", "two")
-    ]
-    for key, value in weights[0].items():
-        torch.testing.assert_close(value, weights[1][key], rtol=1e-3, atol=1e-6)
+    alone, shared = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two")
+    )
+    for state in (alone, shared):
+        state["optimizer"] = state["optimizer"]["state"]
+    for part in ("model", "average", "optimizer"):
+        torch.testing.assert_close(shared[part], alone[part], rtol=1e-3, atol=1e-6)
     # scoring: the same matrices, and the same worst pictures, whoever counted them
-    alone = evaluate(tmp_path / "two" / "best.safetensors", scenes, worst=2, boundary=2,
-                     progress=False).to_dict()  # fmt: skip
-    shared = json.loads((tmp_path / "two" / "evaluated.json").read_text())
+    scores = evaluate(tmp_path / "two" / "best.safetensors", scenes, worst=2, boundary=2,
+                      progress=False).to_dict()  # fmt: skip
+    together_scores = json.loads((tmp_path / "two" / "evaluated.json").read_text())
     assert best.exists()
     for key in ("confusion_matrix", "boundary", "worst", "pictures"):
-        assert shared[key] == json.loads(json.dumps(alone[key])), key
+        assert together_scores[key] == json.loads(json.dumps(scores[key])), key
 
 
 def test_accumulating_equals_one_large_batch(scenes: Path, tmp_path: Path) -> None:
@@ -132,5 +167,5 @@ def test_fsdp_is_refused(scenes: Path, tmp_path: Path, monkeypatch: pytest.Monke
         data=DataConfig(root=scenes, labels="camvid"),
         from_scratch=True,
     )
-    with pytest.raises(FullyConvError, match="every network here fits on one device: leave FSDP"):
+    with pytest.raises(FullyConvError, match="give --optim.shard"):
         train(recipe, tmp_path / "run", progress=False)

@@ -175,6 +175,9 @@ class OptimConfig:
     precision: Precision = "float32"
     """Arithmetic of the forward and backward passes; weights and loss stay float32. auto: bfloat16
     where the processor computes with it, which halves the time."""
+    shard: bool = False
+    """Under torchrun, split weights, average and optimiser over the processes (FSDP), where a copy
+    each would not fit."""
 
     def __post_init__(self) -> None:
         _check_choices(self)

@@ -90,8 +90,11 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 
 
 def _fusible(model: nn.Module) -> bool:
-    """Whether one pass over the memory can update everything; not every device can."""
-    return all(p.device.type in ("cpu", "cuda") for p in model.parameters())
+    """Whether one pass over the memory can update everything: on some devices, of whole tensors."""
+    return all(
+        p.device.type in ("cpu", "cuda") and not hasattr(p, "full_tensor")
+        for p in model.parameters()
+    )
 
 
 def lr_factor(config: OptimConfig, iteration: int) -> float:

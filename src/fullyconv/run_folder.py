@@ -27,6 +27,7 @@ _FREE = (
     "save_interval",
     "log_interval",
     "tensorboard",
+    "optim.shard",
 )
 
 
@@ -142,15 +143,15 @@ class RunFolder:
         sizes = {path.name: path.stat().st_size for path in (self.log_path, self.speed_path)}
         write_whole(self.last_path, lambda file: torch.save({**state, "logs": sizes}, file))
 
-    def load_state(self, device: torch.device) -> dict[str, Any]:
-        """Read the state to resume from.
+    def load_state(self) -> dict[str, Any]:
+        """Read the state to resume from, on the CPU.
 
         Raises:
             FullyConvError: If it is damaged.
         """
         try:
             state: dict[str, Any] = torch.load(
-                self.last_path, map_location=device, weights_only=True
+                self.last_path, map_location="cpu", weights_only=True
             )
         except Exception as error:  # torch.load raises many kinds for a damaged file
             raise self.unfit(error) from error

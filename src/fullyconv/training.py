@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
+from torch import Tensor
 from tqdm import tqdm
 
 import fullyconv
@@ -31,11 +30,10 @@ from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.interrupts import hold_interrupts
 from fullyconv.labels import IGNORE_INDEX
+from fullyconv.learner import Learner
 from fullyconv.losses import head_losses
-from fullyconv.models.backbones import Backbone
 from fullyconv.models.create import create_model
-from fullyconv.models.layers import channels_last
-from fullyconv.optim import build_optimizer, freeze_backbone, lr_factor
+from fullyconv.optim import lr_factor
 from fullyconv.pretrained import start
 from fullyconv.processes import on_cpu, this_process
 from fullyconv.recipes import recipe as named_recipe
@@ -116,11 +114,13 @@ class _Run:
         this_process()
         if on_cpu():
             keep_freed_memory()
-        self.accelerator = Accelerator(cpu=on_cpu())
+        # the learner itself sends batch norm's statistics round, before they are used
+        copies = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(cpu=on_cpu(), kwargs_handlers=[copies])
         if self.accelerator.distributed_type is DistributedType.FSDP:
             raise FullyConvError(
-                "FSDP splits the weights over the processes, which the run folder's checkpoints do "
-                "not know; every network here fits on one device: leave FSDP out"
+                "Accelerate is set to its own FSDP, whose checkpoints the run folder does not "
+                "know; leave it out and give --optim.shard, which splits the weights too"
             )
         self.progress = progress and self.accelerator.is_main_process
         self.say = tqdm.write if self.accelerator.is_main_process else _say_nothing
@@ -135,19 +135,8 @@ class _Run:
         model = create_model(recipe.model)
         resume = resume and self.folder.is_resumable(recipe)
         self.weights_from = "random" if resume else start(model, recipe, self.say)
-        if recipe.optim.trained == "scores":
-            freeze_backbone(model)
-        model = channels_last(model.to(self.accelerator.device))
-        self.optimizer: torch.optim.Optimizer
-        self.model: nn.Module
-        self.model, self.optimizer = self.accelerator.prepare(
-            model, build_optimizer(model, recipe.optim)
-        )
-        self.average: AveragedModel | None = None
-        if recipe.optim.average > 0:
-            ema = get_ema_multi_avg_fn(recipe.optim.average)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
-        self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self.learner = Learner(model, recipe, self.accelerator)
+        self.base_lrs = [group["lr"] for group in self.learner.optimizer.param_groups]
         self.iteration, self.scored, self.best, self.skipped = 0, 0, -1.0, 0
         self.pixel_loss = 0.0  # of the last step, per pixel whatever the reduction
         self.speed = Speedometer()
@@ -209,9 +198,9 @@ class _Run:
         processes = self.accelerator.num_processes
         torch.manual_seed(seed * processes + self.accelerator.process_index)
         factor = lr_factor(optim, self.iteration)
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+        for group, lr in zip(self.learner.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * factor
-        self._train_mode()
+        self.learner.train_mode()
         passes = torch.stack([self._backward(batch) for batch in batches])
         losses, valid, pictures = passes.unbind(1)
         loss, counted = losses.mean().item(), int(valid.sum())
@@ -225,14 +214,9 @@ class _Run:
             )
         summed = optim.reduction == "sum"
         self.pixel_loss = loss * float(pictures.sum()) / max(1, counted) if summed else loss
-        if counted:
-            self.optimizer.step()
-        else:
-            self.skipped += 1
-        self.optimizer.zero_grad()
+        self.learner.step(update=counted > 0)
+        self.skipped += counted == 0
         self.iteration += 1
-        if self.average is not None:
-            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return loss
 
     def _backward(self, batch: Batch) -> Tensor:
@@ -246,7 +230,7 @@ class _Run:
         # not Accelerate's own: that allows one precision only in the life of a process
         low = optim.precision == "bfloat16"
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=low):
-            logits = self.model(images)
+            logits = self.learner.model(images)
         losses, divisors = head_losses(logits, target, self.weights)
         if optim.reduction == "sum":  # per picture, as Caffe divides by the batch
             divisors = torch.full_like(divisors, len(target))
@@ -259,13 +243,6 @@ class _Run:
         total: Tensor = accelerator.reduce(counts.double(), "sum")
         total[0] /= accelerator.num_processes
         return total.cpu()
-
-    def _train_mode(self) -> None:
-        self.model.train()
-        if self.recipe.optim.trained == "scores":
-            for part in self.model.modules():
-                if isinstance(part, Backbone):
-                    part.eval()
 
     def due(self, interval: int) -> bool:
         """Whether something that is done every ``interval`` steps, and at the end, is due."""
@@ -284,7 +261,7 @@ class _Run:
         if not self.due(self.recipe.log_interval) or not self.accelerator.is_main_process:
             return
         speed = self.speed.lap()
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = self.learner.optimizer.param_groups[0]["lr"]
         self.folder.log(self.iteration, loss=loss, lr=lr, skipped_steps=self.skipped)
         self.folder.log_speed(self.iteration, **speed)
         bar.set_description(
@@ -302,19 +279,13 @@ class _Run:
                 "learned. Were the backbone's weights loaded? Is the learning rate too low?"
             )
 
-    def scored_model(self) -> nn.Module:
-        """The weights that are scored and saved: the moving average, where there is one."""
-        model = self.average.module if self.average is not None else self.model
-        unwrapped: nn.Module = self.accelerator.unwrap_model(model)
-        return unwrapped
-
     def score(self) -> None:
         """Score the validation pictures, keep the network if it is the best, and save the state."""
         main, metrics = self.accelerator.is_main_process, {}
-        better = True
+        network, better = self.learner.scored(), True
         if self.validation_set is not None:
             result = validate(
-                self.scored_model(),
+                network,
                 self._header({}),
                 self.validation_set,
                 self.folder,
@@ -332,7 +303,7 @@ class _Run:
             self.best = max(self.best, result.metrics.mean_iou)
         if better and main:
             header = self._header(metrics)
-            save_model(self.scored_model(), self.folder.best_path, header=header, half=True)
+            save_model(network, self.folder.best_path, header=header, half=True)
         self.scored = self.iteration
         self.speed.restart()  # scoring is no training
         self.save()
@@ -363,27 +334,21 @@ class _Run:
 
     def save(self) -> None:
         """Write everything that a resumed run needs; the data stream and dropout need nothing."""
-        if not self.accelerator.is_main_process:
-            return
         state = {
             "step": self.iteration,
             "scored": self.scored,
             "best": self.best,
             "skipped": self.skipped,
             "weights_from": self.weights_from,
-            "model": self.accelerator.unwrap_model(self.model).state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            **self.learner.state(),
         }
-        self.folder.save_state(state)
+        if self.accelerator.is_main_process:
+            self.folder.save_state(state)
 
     def _restore(self) -> None:
-        state = self.folder.load_state(self.accelerator.device)
+        state = self.folder.load_state()
         try:
-            self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
+            self.learner.load_state(state)
             self.iteration, self.best = state["step"], state["best"]
             self.scored, self.skipped = state["scored"], state["skipped"]
             self.weights_from, logs = state["weights_from"], state["logs"]

@@ -108,7 +108,8 @@ class MatrixConv2d(nn.Conv2d):
         shifted = [x[:, i : i + rows, j : j + columns] for i in range(k) for j in range(k)]
         kernel = self.weight.permute(0, 2, 3, 1).flatten(1)
         cells = F.linear(torch.stack(shifted, 3).flatten(3), kernel, self.bias)
-        return cells.permute(0, 3, 1, 2)
+        # no view: a rectifier in place would pass by the hooks that FSDP puts on the output
+        return cells.permute(0, 3, 1, 2).clone()
 
 
 class DepthwiseConv2d(nn.Conv2d):
