@@ -17,7 +17,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 LEVELS = [
     ["errors", "interrupts", "processes"],
     ["config", "files", "labels"],
-    ["speed", "preprocess", "protocols", "report.*"],
+    ["speed", "sharding", "preprocess", "protocols", "report.*"],
     ["images", "recipes", "models.geometry", "caffe.*"],
     ["models.layers", "losses", "metrics", "visualize", "weights_table", "download"],
     ["weights"],
@@ -38,7 +38,7 @@ LEVELS = [
     ],
     ["prediction"],
     ["evaluation"],
-    ["validation"],
+    ["validation", "learner"],
     ["training"],
     ["commands.*"],
     ["cli"],

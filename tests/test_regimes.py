@@ -75,11 +75,13 @@ def short(name: str, root: Path, steps: int = 2, **changes: Any) -> Recipe:
         (["camvid"], "camvid-fcn8s-efficientnet_lite0", ["camvid-test"]),
     ],
 )
-def test_each_data_set_is_trained_resumed_and_scored(
+def test_each_data_set_is_trained_resumed_and_scored_as_it_is_published(
     tmp_path: Path, sources: list[str], name: str, protocols: list[str]
 ) -> None:
-    root = prepared(tmp_path, *sources)
-    run = short(name, root)
+    for source in sources:
+        getattr(miniatures, source)(tmp_path / "sources" / source)
+    run = short(name, tmp_path / "sources")
+    root = tmp_path / "sources-prepared"
     if name == "voc-fcn-alexnet-2015":
         run = replace(run, data=replace(run.data, val="val"), optim=replace(run.optim, iter_size=3))
     if run.data.crop:
@@ -95,6 +97,18 @@ def test_each_data_set_is_trained_resumed_and_scored(
         result = evaluate(best, root, rule=protocol, progress=False)
         assert result.metrics.matrix.sum() > 0
         assert "this model" in result.table()
+
+
+def test_a_root_that_holds_neither_layout_is_refused(tmp_path: Path) -> None:
+    miniatures.voc(tmp_path / "data")
+    with pytest.raises(FullyConvError, match="data has neither sbd-train/ .* published as sbd: no"):
+        train(short("voc-fcn32s", tmp_path / "data"), tmp_path / "run", progress=False)
+    chosen = short("camvid-fcn8s-efficientnet_lite0", tmp_path / "data" / "VOCdevkit")
+    with pytest.raises(FullyConvError, match="has neither train/ .*VOCdevkit holds VOC2012/"):
+        train(chosen, tmp_path / "run", progress=False)
+    assert not (tmp_path / "data" / "VOCdevkit-prepared").exists()
+    with pytest.raises(UsageError, match="no data set 'vok' is known. Did you mean voc"):
+        train(replace(chosen, data=replace(chosen.data, published=("vok",))), tmp_path / "run")
 
 
 def test_two_heads_from_labels_to_scores(tmp_path: Path) -> None:
@@ -191,5 +205,6 @@ def test_a_head_that_the_labels_do_not_know_is_refused(tmp_path: Path, scenes: P
             heads=(("semantic", 11), ("geometric", 3)),
         ),
     )
+    run = replace(run, data=replace(run.data, labels="camvid", published=()))
     with pytest.raises(UsageError, match="the labels 'camvid' say nothing of a head 'geometric'"):
-        train(replace(run, data=replace(run.data, labels="camvid")), tmp_path / "r", progress=False)
+        train(run, tmp_path / "r", progress=False)

@@ -88,6 +88,9 @@ class DataConfig:
 
     root: Path | None = None
     """Folder of the data set: train/ and val/, each with images/ and labels/."""
+    published: tuple[str, ...] = ()
+    """Data sets that the root may also hold as they are published; they are then prepared beside
+    it first, as by fcn data prepare."""
     labels: str = "auto"
     """What the ids in the label files mean: auto (classes.json in the root), camvid, voc, ..."""
     preprocess: str = "auto"

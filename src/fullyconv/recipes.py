@@ -25,12 +25,17 @@ _STEPS = {
 # The release's nets of 16s go on from 32s, those of 8s from 16s; late fusion from both its streams.
 _FUSED = "nyud-fcn32s-color-hha"
 _CONTINUES = {_FUSED: ("nyud-fcn32s-color", "nyud-fcn32s-hha")}
-# Sub-folders to train on and to score (*/net.py), and the two in words.
+# Published data, sub-folders to train on and to score (*/net.py), and the two in words.
 _SPLITS = {
-    "voc": (("sbd-train",), "val", "SBD train, scored on VOC's seg11valid"),
-    "nyud": (("train", "val"), "test", "NYUDv2 train and val, scored on test"),
-    "siftflow": (("trainval",), "test", "SIFT Flow trainval, scored on test"),
-    "pascalcontext": (("train",), "val", "PASCAL-Context train, scored on val"),
+    "voc": (("voc", "sbd"), ("sbd-train",), "val", "SBD train, scored on VOC's seg11valid"),
+    "nyud": (("nyudv2",), ("train", "val"), "test", "NYUDv2 train and val, scored on test"),
+    "siftflow": (("siftflow",), ("trainval",), "test", "SIFT Flow trainval, scored on test"),
+    "pascalcontext": (
+        ("pascalcontext",),
+        ("train",),
+        "val",
+        "PASCAL-Context train, scored on val",
+    ),
 }
 
 
@@ -63,10 +68,11 @@ def _released(name: str) -> tuple[str, Recipe]:
     if name in (_FUSED, "siftflow-fcn8s"):
         optim = replace(optim, lr=1e-12)
     before = (f"{data}-{_STAGES[stage]}",) if stage in _STAGES else _CONTINUES.get(name, ())
-    train, val, said = _SPLITS[data]
+    source, train, val, said = _SPLITS[data]
     recipe = Recipe(
         model=model,
         data=DataConfig(
+            published=source,
             preprocess=name,
             inputs=released_preprocess(name).inputs,
             train=train,
@@ -98,7 +104,7 @@ def _first(name: str) -> tuple[str, Recipe]:
     backbone, lr = _FIRST[name]
     recipe = Recipe(
         model=model_config(f"fcn32s_{backbone}", geometry="reference"),
-        data=DataConfig(preprocess="voc-fcn32s", val="val-official"),
+        data=DataConfig(published=("voc",), preprocess="voc-fcn32s", val="val-official"),
         optim=OptimConfig(
             optimizer="sgd",
             lr=lr,
@@ -129,13 +135,15 @@ _FINETUNE = Recipe(
 )
 
 
-def _finetuned(labels: str, scale: tuple[float, float], steps: int, **optim: Any) -> Recipe:
+def _finetuned(
+    source: str, labels: str, scale: tuple[float, float], steps: int, **optim: Any
+) -> Recipe:
     """The same for a data set whose classes are known here."""
     classes = LABEL_SPACES[labels].num_classes
     return replace(
         _FINETUNE,
         model=replace(_FINETUNE.model, num_classes=classes),
-        data=replace(_FINETUNE.data, labels=labels, scale=scale),
+        data=replace(_FINETUNE.data, published=(source,), labels=labels, scale=scale),
         optim=replace(_FINETUNE.optim, max_iters=steps, **optim),
     )
 
@@ -147,11 +155,11 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
     "camvid-fcn8s-efficientnet_lite0": (
         "CamVid road scenes, 11 classes: the model shipped in the package",
-        _finetuned("camvid", (0.75, 1.75), steps=2000),
+        _finetuned("camvid", "camvid", (0.75, 1.75), steps=2000),
     ),
     "nyudv2-fcn8s-efficientnet_lite0": (
         "NYUDv2 rooms, colour only, 39 classes (otherprop counts as void)",
-        _finetuned("nyudv2-39", (0.5, 1.6), steps=1100, lr=4e-4, weight_decay=0.05),
+        _finetuned("nyudv2", "nyudv2-39", (0.5, 1.6), steps=1100, lr=4e-4, weight_decay=0.05),
     ),
     **{name: _released(name) for name in RELEASED_MODELS},
     **{name: _first(name) for name in _FIRST},

@@ -18,6 +18,7 @@ import fullyconv
 from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.batches import Batch, training_batches
+from fullyconv.data.prepare.ready import ready
 from fullyconv.data.sources import (
     augmentation,
     fit_classes,
@@ -107,11 +108,13 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
+        with this_process().main_process_first():
+            say = tqdm.write if this_process().is_main_process else _say_nothing
+            recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))
         self.labels = label_space(recipe.data)
         self.heads = head_spaces(recipe.data, recipe.model.heads)
         recipe = fit_classes(recipe, self.labels, self.heads)
         self.folder = RunFolder(folder)
-        this_process()
         if on_cpu():
             keep_freed_memory()
         # the learner itself sends batch norm's statistics round, before they are used
@@ -123,7 +126,7 @@ class _Run:
                 "know; leave it out and give --optim.shard, which splits the weights too"
             )
         self.progress = progress and self.accelerator.is_main_process
-        self.say = tqdm.write if self.accelerator.is_main_process else _say_nothing
+        self.say = say
         if recipe.optim.precision == "auto":  # settled now, so that the run says what it did
             precision = fastest_precision(self.accelerator.device)
             recipe = replace(recipe, optim=replace(recipe.optim, precision=precision))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -51,7 +52,9 @@ def train(args: Sequence[str]) -> int:
         return 0
     print(best)
     if recipe.data.val:
-        print(f"Next: fcn evaluate {best} {recipe.data.root} --split {recipe.data.val}")
+        settings = json.loads((chosen.out / "recipe.json").read_text("utf-8"))
+        root = settings["data"]["root"]  # perhaps prepared beside the one that was given
+        print(f"Next: fcn evaluate {best} {root} --split {recipe.data.val}")
     return 0
 
 

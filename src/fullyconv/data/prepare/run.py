@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fullyconv.data.prepare.archives import is_archive, unpack
 from fullyconv.data.prepare.layout import make, write_classes
 from fullyconv.data.prepare.plan import Item, Plan, Preparer, Request, shortened, stored
-from fullyconv.data.prepare.registry import PREPARERS
+from fullyconv.data.prepare.registry import preparer as known_preparer
 from fullyconv.data.prepare.report import Report
 from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
@@ -46,7 +46,7 @@ def prepare(
     change them in place.
 
     Args:
-        name: Data set, one of :data:`PREPARERS`.
+        name: Data set, one of :data:`~fullyconv.data.prepare.PREPARERS`.
         source: Extracted folder or published archive (tar, zip), or several of them.
         out: Root of the layout; made if need be.
         splits: Splits to make; None for the usual ones.
@@ -62,7 +62,8 @@ def prepare(
         FullyConvError: If the source is not the data set, or pictures are missing or damaged; the
             others are made all the same, and ``out/problems.txt`` names all that are not.
     """
-    preparer = _known(name, splits, workers)
+    preparer = known_preparer(name)
+    _check_request(name, preparer, splits, workers)
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     root = Path(out)
     with _scratch(root) as scratch:
@@ -80,10 +81,9 @@ def prepare(
     return _finished(report)
 
 
-def _known(name: str, splits: Sequence[str] | None, workers: int | None) -> Preparer:
-    if name not in PREPARERS:
-        raise UsageError(f"no data set {name!r} is known. {did_you_mean(name, list(PREPARERS))}")
-    preparer = PREPARERS[name]
+def _check_request(
+    name: str, preparer: Preparer, splits: Sequence[str] | None, workers: int | None
+) -> None:
     known = [*preparer.splits, *preparer.more_splits]
     if splits is not None and not splits:
         raise UsageError(f"no split of {name} is asked for; it has {', '.join(known)}")
@@ -92,7 +92,6 @@ def _known(name: str, splits: Sequence[str] | None, workers: int | None) -> Prep
             raise UsageError(f"{name} has no split {split!r}. {did_you_mean(split, known)}")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1")
-    return preparer
 
 
 def _scratch(root: Path) -> tempfile.TemporaryDirectory[str]:

@@ -1,0 +1,62 @@
+"""A training run that is given a data set as it was published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from fullyconv.config import DataConfig
+from fullyconv.data.prepare.registry import preparer
+from fullyconv.data.prepare.report import Report
+from fullyconv.data.prepare.run import prepare
+from fullyconv.errors import FullyConvError
+
+
+def ready(data: DataConfig, say: Callable[[str], object], *, progress: bool = True) -> DataConfig:
+    """The same data, prepared beside its root if the root holds it as published.
+
+    Preparing goes on where it ended, and photographs are hard links: a second run costs a look.
+
+    Args:
+        data: Its ``published`` names what the root may hold.
+        say: Told what was made.
+        progress: Show bars.
+
+    Returns:
+        Data whose root has the folders that training reads; unchanged where it had them before.
+
+    Raises:
+        UsageError: If no data set of such a name is known.
+        FullyConvError: If the root holds neither; says what was looked for and what is there.
+    """
+    root, wanted = data.root, [split for split in (*data.train, data.val) if split]
+    if root is None or any((root / split / "labels").is_dir() for split in wanted):
+        return data
+    out = beside(root)
+    for name in data.published:
+        usual, more = preparer(name).splits, preparer(name).more_splits
+        if {*wanted} & {*usual, *more}:
+            splits = [*usual, *(split for split in more if split in wanted)]
+            say(str(_prepared(name, root, out, splits, progress)))
+            data = replace(data, root=out)
+    return data
+
+
+def _prepared(name: str, root: Path, out: Path, splits: list[str], progress: bool) -> Report:
+    try:
+        return prepare(name, root, out, splits=splits, progress=progress)
+    except FullyConvError as error:
+        with suppress(OSError):  # it is not empty where some pictures were made
+            out.rmdir()
+        raise FullyConvError(
+            f"{root} has neither {splits[0]}/ with images/ and labels/ (fcn data prepare makes "
+            f"them), nor what is published as {name}: {error}"
+        ) from error
+
+
+def beside(root: Path) -> Path:
+    """Where a published data set is prepared: ``VOCdevkit-prepared`` for ``VOCdevkit``."""
+    root = root.absolute()  # "." has no name
+    return root.with_name(f"{root.name if root.is_dir() else root.stem}-prepared")
