@@ -40,6 +40,7 @@ LEVELS = [
     ["evaluation"],
     ["validation", "learner"],
     ["training"],
+    ["study.*"],
     ["commands.*"],
     ["cli"],
 ]

@@ -13,6 +13,7 @@ from fullyconv.commands.data import data
 from fullyconv.commands.evaluate import evaluate
 from fullyconv.commands.info import info
 from fullyconv.commands.predict import predict
+from fullyconv.commands.study import study
 from fullyconv.commands.train import train
 from fullyconv.commands.weights import weights
 from fullyconv.errors import FullyConvError, UsageError
@@ -26,12 +27,13 @@ _VERBS: dict[str, Callable[..., int]] = {
     "info": info,
     "weights": weights,
     "data": data,
+    "study": study,
 }
 
 
 def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit status; errors meant for users pass through."""
-    if args and args[0] in ("train", "weights", "data"):
+    if args and args[0] in ("train", "weights", "data", "study"):
         return _VERBS[args[0]](args[1:])
     if list(args) in (["--version"], ["-V"]):
         print(f"fullyconv {fullyconv.__version__}")
