@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fullyconv.config import BACKBONES, RELEASED_MODELS
-from fullyconv.models.backbones import build_backbone
+from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import Head
 from fullyconv.models.geometry import CoordMap, merge
@@ -139,5 +139,10 @@ def test_maps_that_cannot_be_aligned_are_refused() -> None:
 def test_layers_of_unknown_geometry_are_refused() -> None:
     with pytest.raises(TypeError, match="no geometry is known for a layer of type AdaptiveAvg"):
         trace(nn.AdaptiveAvgPool2d(1), CoordMap())
-    with pytest.raises(TypeError, match="only square windows"):
-        trace(nn.Conv2d(1, 1, (1, 3)), CoordMap())
+
+
+def test_windows_that_are_not_square_are_traced_along_each_axis() -> None:
+    layer = nn.Conv2d(1, 1, (1, 3))
+    assert [trace(layer, CoordMap(), axis).receptive_field for axis in (0, 1)] == [1, 3]
+    with pytest.raises(ValueError, match="different grids: cells at 0 . 1 i and at 1 . 1 i"):
+        Backbone({32: nn.Sequential(layer)}, {32: 1}, "same")

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from fullyconv.labels import IGNORE_INDEX, LabelSpace
     from fullyconv.losses import cross_entropy
     from fullyconv.metrics import ConfusionMatrix, Metrics
+    from fullyconv.models.convolutionalize import convolutionalize
     from fullyconv.models.create import create_model
+    from fullyconv.models.dilate import dilate
     from fullyconv.models.fcn import FCN
     from fullyconv.network_info import info
     from fullyconv.optim import sgd
@@ -37,7 +39,9 @@ _HOME = {
     "labels": ("IGNORE_INDEX", "LabelSpace"),
     "losses": ("cross_entropy",),
     "metrics": ("ConfusionMatrix", "Metrics"),
+    "models.convolutionalize": ("convolutionalize",),
     "models.create": ("create_model",),
+    "models.dilate": ("dilate",),
     "models.fcn": ("FCN",),
     "network_info": ("info",),
     "optim": ("sgd",),
@@ -62,8 +66,10 @@ __all__ = [
     "Predictor",
     "Preprocess",
     "Recipe",
+    "convolutionalize",
     "create_model",
     "cross_entropy",
+    "dilate",
     "evaluate",
     "expand_score",
     "info",

@@ -53,7 +53,7 @@ class Head(nn.Module):
         self.num_classes = num_classes
         self.skips = tuple(s for s in (16, 8) if s >= stride)
         self.skip_scale = dict(zip((16, 8), skip_scale, strict=True))
-        self.edge = 1 if backbone.geometry == "same" else 0
+        self.edge = backbone.edge
         self.score = nn.ModuleDict()
         for s in (32, *self.skips):
             self.score[str(s)] = score = nn.Conv2d(backbone.channels[s], num_classes, 1)

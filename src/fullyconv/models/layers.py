@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -100,9 +101,9 @@ class MatrixConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of ``x``; shapes as in the class docstring."""
-        if not self.training or x.device.type != "cpu":
+        if not self.training or x.device.type != "cpu" or self.dilation != (1, 1):
             return super().forward(x)
-        k, padding = _square(self.kernel_size), _square(self.padding)
+        k, _, (padding, _), _ = window(self, axis=0)
         x = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
         rows, columns = x.shape[1] - k + 1, x.shape[2] - k + 1
         shifted = [x[:, i : i + rows, j : j + columns] for i in range(k) for j in range(k)]
@@ -124,6 +125,18 @@ class DepthwiseConv2d(nn.Conv2d):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float()).to(x.dtype)
+
+
+class DilatedMaxPool2d(nn.MaxPool2d):
+    """A max pooling padded as widely as its dilation asks; the library's allows half its kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) to (N, C, h', w')."""
+        (top, bottom), (left, right) = (window(self, axis)[2] for axis in (0, 1))
+        x = F.pad(x, (left, right, top, bottom), value=-math.inf)
+        return F.max_pool2d(
+            x, self.kernel_size, self.stride, 0, self.dilation, ceil_mode=self.ceil_mode
+        )
 
 
 class Parallel(nn.ModuleDict):
@@ -149,59 +162,140 @@ def kernel_size(upsample: nn.Module) -> int:
     return upsample.weight.shape[-1]
 
 
+class Mapped(nn.Module):
+    """A layer that knows its own geometry."""
+
+    def trace(self, at: CoordMap, axis: int) -> CoordMap:
+        """Where its output cells lie along an axis, given where its input cells lie."""
+        raise NotImplementedError
+
+    def cells(self, count: int, axis: int) -> int:
+        """How many cells it gives along an axis for so many."""
+        raise NotImplementedError
+
+
 # Layers that work on each cell alone (or across channels): they move nothing.
-_POINTWISE = (
+POINTWISE = (
     nn.ReLU,
     nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Hardtanh,
+    nn.Sigmoid,
+    nn.LogSigmoid,
+    nn.Tanh,
+    nn.Softplus,
+    nn.Softsign,
     nn.Dropout,
     nn.Dropout2d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
     nn.BatchNorm2d,
     nn.LocalResponseNorm,
     nn.Identity,
 )
+_WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
 
 
-def trace(layer: nn.Module, at: CoordMap) -> CoordMap:
-    """Where the output cells of ``layer`` lie, given where its input cells lie.
+def trace(layer: nn.Module, at: CoordMap, axis: int = 0) -> CoordMap:
+    """Where the output cells of ``layer`` lie along an axis, given where its input cells lie.
+
+    Args:
+        layer: A layer, or several in a row.
+        at: Where its input cells lie.
+        axis: 0 for rows, 1 for columns.
 
     Raises:
         TypeError: If the layer is of a kind whose geometry is not known here: better than a guess
             that shifts the labels by some pixels.
     """
     if isinstance(layer, Parallel):
-        return merge(trace(branch, at) for branch in layer.values())
+        return merge(trace(branch, at, axis) for branch in layer.values())
     if isinstance(layer, Residual):
-        return merge((trace_all(layer, at), at))
+        return merge((trace_all(layer, at, axis), at))
     if isinstance(layer, nn.Sequential):
-        return trace_all(layer, at)
-    if isinstance(layer, nn.Conv2d):
-        return at.window(*map(_square, _window(layer))).learned()
-    if isinstance(layer, nn.MaxPool2d):
-        return at.window(*map(_square, _window(layer)))
+        return trace_all(layer, at, axis)
+    if isinstance(layer, Mapped):
+        return layer.trace(at, axis)
+    if isinstance(layer, _WINDOWS):
+        size, stride, (before, _), dilation = window(layer, axis)
+        moved = at.window(size, stride, before, dilation)
+        return moved.learned() if isinstance(layer, nn.Conv2d) else moved
     if isinstance(layer, nn.ZeroPad2d):
-        return at.pad(layer.padding[0])
+        return at.pad(layer.padding[2 - 2 * axis])
     if isinstance(layer, BilinearUpsample):
         return at.upsample(layer.kernel_size, layer.stride)
     if isinstance(layer, LearnedUpsample):
-        return at.upsample(_square(layer.kernel_size), _square(layer.stride))
-    if isinstance(layer, _POINTWISE):
+        return at.upsample(layer.kernel_size[axis], layer.stride[axis])
+    if isinstance(layer, POINTWISE):
         return at
     raise TypeError(f"no geometry is known for a layer of type {type(layer).__name__}")
 
 
-def trace_all(layers: Iterable[nn.Module], at: CoordMap) -> CoordMap:
+def trace_all(layers: Iterable[nn.Module], at: CoordMap, axis: int = 0) -> CoordMap:
     """Where the cells lie after ``layers`` ran one after the other."""
     for layer in layers:
-        at = trace(layer, at)
+        at = trace(layer, at, axis)
     return at
 
 
-def _window(layer: nn.Conv2d | nn.MaxPool2d) -> tuple[object, object, object, object]:
-    return layer.kernel_size, layer.stride, layer.padding, layer.dilation
+def cells(layer: nn.Module, count: int, axis: int) -> int:
+    """How many cells a layer gives along an axis for so many.
+
+    0 if its window is larger than the map, or branches that are joined differ in their number.
+    """
+    if isinstance(layer, Parallel):
+        return alike(cells(branch, count, axis) for branch in layer.values())
+    if isinstance(layer, nn.Sequential):
+        given = count
+        for part in layer:
+            count = cells(part, count, axis)
+        return alike((given, count)) if isinstance(layer, Residual) else count
+    if isinstance(layer, Mapped):
+        return layer.cells(count, axis)
+    if isinstance(layer, nn.ZeroPad2d):
+        return count + sum(layer.padding[2 - 2 * axis : 4 - 2 * axis])
+    return _slid(layer, count, axis) if isinstance(layer, _WINDOWS) else count
 
 
-def _square(value: object) -> int:
-    first, *rest = value if isinstance(value, tuple) else (value,)
-    if not isinstance(first, int) or any(other != first for other in rest):
-        raise TypeError(f"only square windows have a geometry here, got {value!r}")
-    return first
+def alike(counts: Iterable[int]) -> int:
+    """The one number of cells that branches have; 0 if they differ."""
+    different = set(counts)
+    return different.pop() if len(different) == 1 else 0
+
+
+def _slid(layer: Window, count: int, axis: int) -> int:
+    size, stride, (before, after), dilation = window(layer, axis)
+    free = count + before + after - dilation * (size - 1) - 1
+    if free < 0 or count < 1:
+        return 0
+    if getattr(layer, "ceil_mode", False):
+        steps = -(-free // stride)
+        # PyTorch leaves out a last window that would begin in the padding behind the map
+        return steps + 1 - (steps * stride >= count + before)
+    return free // stride + 1
+
+
+def window(layer: Window, axis: int) -> tuple[int, int, tuple[int, int], int]:
+    """Size, stride, padding before and after, and dilation of a sliding window along an axis."""
+    size = _along(layer.kernel_size, axis)
+    stride = _along(layer.stride, axis)
+    dilation = 1 if isinstance(layer, nn.AvgPool2d) else _along(layer.dilation, axis)
+    if isinstance(layer.padding, str):  # nn.Conv2d: as much in all as the window reaches
+        reach = dilation * (size - 1) if layer.padding == "same" else 0
+        return size, stride, (reach // 2, reach - reach // 2), dilation
+    padding = _along(layer.padding, axis)
+    return size, stride, (padding, padding), dilation
+
+
+def _along(value: int | tuple[int, ...], axis: int) -> int:
+    return value[axis] if isinstance(value, tuple) else value

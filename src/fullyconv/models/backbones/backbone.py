@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from math import ceil
 
 from torch import Tensor, nn
 
 from fullyconv.config import Geometry
-from fullyconv.models.geometry import CoordMap
-from fullyconv.models.layers import trace
+from fullyconv.errors import FullyConvError
+from fullyconv.models.geometry import CoordMap, merge
+from fullyconv.models.layers import cells, trace
 
+_LARGEST = 2048  # size up to which the smallest that a network takes is looked for
 REFERENCE_PADDING = 100  # conv1 of every released net (fcn.berkeleyvision.org, */net.py)
 
 
@@ -25,7 +29,9 @@ class Backbone(nn.Module):
             classifier's last layer, which a fully convolutional network leaves out; 1 if none.
 
     Attributes:
-        maps: Where the cells of each tap lie in the image.
+        maps: Where the cells of each tap lie in the image, along rows and columns alike.
+        edge: How often the outermost scores must be repeated before each upsampling so that the
+            result covers the image.
 
     Shape:
         images (N, C, H, W) to ``{8: (N, channels[8], h, w), 16: ..., 32: ...}``.
@@ -43,10 +49,12 @@ class Backbone(nn.Module):
         self.channels = channels
         self.geometry: Geometry = geometry
         self.classifier_pool = classifier_pool
+        self.edge = 1 if geometry == "same" else 0
         self.maps: dict[int, CoordMap] = {}
-        at = CoordMap()
+        rows = columns = CoordMap()
         for stride, stage in stages.items():
-            self.maps[stride] = at = trace(stage, at)
+            rows, columns = trace(stage, rows, axis=0), trace(stage, columns, axis=1)
+            self.maps[stride] = merge((rows, columns))
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features at each tap; shapes as in the class docstring."""
@@ -55,6 +63,93 @@ class Backbone(nn.Module):
         for stride, stage in self.stages.items():
             features[int(stride)] = x = stage(x)
         return features
+
+
+class PaddedBackbone(Backbone):
+    """A backbone whose layers do not keep ``ceil(size / stride)`` cells of every size.
+
+    Somebody's classifier, or a dilated one: how often scores must be repeated at their edges is
+    derived from what is lacking. A picture that is too small, or of a size at which branches cannot
+    be joined, is padded with zeros below and to the right.
+
+    Args:
+        stages: As of every backbone.
+        channels: As of every backbone.
+        geometry: As of every backbone.
+        classifier: From the features at the highest stride to the classes' scores, one by one:
+            the classifier's last layers as convolutions; empty if it is not known.
+
+    Attributes:
+        smallest: Height and width that every tap needs for one cell.
+        multiple: Of what number height and width must be a multiple: 1 for most networks.
+
+    Shape:
+        images (N, C, H, W) to ``{8: (N, channels[8], h, w), 16: ..., 32: ...}``.
+    """
+
+    def __init__(
+        self,
+        stages: dict[int, nn.Sequential],
+        channels: dict[int, int],
+        geometry: Geometry,
+        classifier: nn.Sequential | None = None,
+    ) -> None:
+        super().__init__(stages, channels, geometry)
+        self.classifier = nn.Sequential() if classifier is None else classifier
+        self._counted: dict[int, list[int]] = {}
+        self.smallest, self.multiple = self._sizes()
+        self.edge = self._edge()
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Return the features at each tap; shapes as in the class docstring."""
+        height, width = images.shape[-2:]
+        missing = (0, self._whole(width) - width, 0, self._whole(height) - height)
+        return super().forward(nn.functional.pad(images, missing))
+
+    def _whole(self, size: int) -> int:
+        """The size, or the next one that the network takes."""
+        return max(self.smallest, -(-size // self.multiple) * self.multiple)
+
+    def _sizes(self) -> tuple[int, int]:
+        """The smallest size from which on all are taken, or all multiples of the highest stride."""
+        highest = max(self.maps)
+        for multiple in (1, highest):
+            run = 0
+            for size in range(multiple, _LARGEST, multiple):
+                run = run + multiple if min(self._counts(size)) > 0 else 0
+                if run >= 2 * highest:
+                    return size - run + multiple, multiple
+        raise FullyConvError("this classifier takes no pictures of any size but its own")
+
+    def _counts(self, size: int) -> list[int]:
+        """Cells of each tap for a picture of so many rows, and as many columns: the fewer."""
+        if size not in self._counted:
+            counts, along = [], [size, size]
+            for stage in self.stages.values():
+                along = [cells(stage, count, axis) for axis, count in enumerate(along)]
+                counts.append(min(along))
+            self._counted[size] = counts
+        return self._counted[size]
+
+    def _edge(self) -> int:
+        """How often scores must be repeated at their edges to cover every finer grid and the image.
+
+        For every remainder of the size by the highest stride; each stride more of picture brings
+        one more cell.
+        """
+        strides = sorted(self.maps)
+        grids = [CoordMap(), *(self.maps[stride] for stride in strides)]
+        lacking = [Fraction(self.edge)]
+        for size in range(self.smallest, self.smallest + 2 * strides[-1]):
+            counts = [size, *self._counts(self._whole(size))]
+            ends = [at.start + at.stride * (n - 1) for at, n in zip(grids, counts, strict=True)]
+            for coarse in range(1, len(grids)):
+                for fine in {0, coarse - 1}:  # without skips, scores land on the image at once
+                    front = grids[coarse].start - grids[fine].start
+                    lacking += [
+                        g / grids[coarse].stride for g in (front, ends[fine] - ends[coarse])
+                    ]
+        return max(map(ceil, lacking))
 
 
 def scaled(width: float) -> Callable[[int], int]:

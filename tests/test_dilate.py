@@ -1,0 +1,129 @@
+"""A finer output from the same weights equals the coarse network on every shifted picture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import fullyconv as fc
+from classifiers import Block, ResNet, Squeeze
+from fullyconv.errors import UsageError
+from fullyconv.models.backbones import build_backbone
+from fullyconv.models.convolutionalize import convolutionalize
+from fullyconv.study.shift_and_stitch import compare, interior, shift_and_stitch
+
+NAMES = ["vgg16", "alexnet", "alexnet_torchvision", "googlenet", "googlenet_torchvision"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [*((name, 16) for name in NAMES), ("vgg16", 8), ("efficientnet_lite0", 8)],
+)
+def test_dilation_equals_shift_and_stitch(name: str, stride: int) -> None:
+    width = 1 / 16 if name == "alexnet" else 1 / 32  # its groups need 2 channels each
+    rows = compare([name], stride=stride, width=width, repeats=1).rows
+    coarse, stitched, dilated = rows
+    assert float(str(dilated.values[-1])) < 1e-5
+    assert dilated.values[-1] == stitched.values[-1]
+    assert coarse.values[2] < dilated.values[2] < stitched.values[2]  # type: ignore[operator]
+
+
+def test_the_compared_features_differ_among_themselves() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("vgg16", width=1 / 32).eval()
+    fine = fc.dilate(backbone, 16)
+    images = torch.randn(1, 3, 576, 576)
+    with torch.no_grad():
+        a, b = fine(images)[32], shift_and_stitch(backbone, images, 16)
+    inside = interior(fine, 576, 32)
+    assert inside.stop - inside.start > 5
+    assert (a[..., inside, inside].std((2, 3)) > 0).any()
+    torch.testing.assert_close(a[..., inside, inside], b[..., inside, inside])
+    assert not torch.allclose(a[..., :8, :8], b[..., :8, :8])  # where shifts push something out
+
+
+def test_stride_removed_without_dilation_is_another_network() -> None:
+    """It sees less, and gives other features: the reason for the dilation."""
+    torch.manual_seed(0)
+    coarse = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.Conv2d(1, 1, 3, 1, 1))
+    plain = nn.Sequential(nn.Conv2d(1, 1, 3, 1, 1), nn.Conv2d(1, 1, 3, 1, 1))
+    dilated = nn.Sequential(nn.Conv2d(1, 1, 3, 1, 1), nn.Conv2d(1, 1, 3, 1, 2, dilation=2))
+    for other in (plain, dilated):
+        other.load_state_dict(coarse.state_dict())
+    image = torch.randn(1, 1, 32, 32)
+    torch.testing.assert_close(dilated(image)[..., ::2, ::2], coarse(image))
+    assert not torch.allclose(plain(image)[..., ::2, ::2], coarse(image), atol=1e-2)
+
+
+@pytest.mark.parametrize("geometry", ["same", "reference"])
+@torch.inference_mode()
+def test_a_dilated_fcn_is_aligned_and_labels_every_size(geometry: str) -> None:
+    model = fc.create_model("fcn32s_vgg16", num_classes=3, width=1 / 64, geometry=geometry).eval()
+    assert isinstance(model, fc.FCN)
+    nn.init.normal_(model.head.score["32"].weight)  # type: ignore[arg-type]
+    fine = fc.dilate(model, 8)
+    assert fine.backbone.maps[32].stride == 8
+    assert fine.backbone.maps[32].start == model.backbone.maps[32].start
+    for size in (*range(1, 40), 75):
+        assert fine(torch.rand(1, 3, size, 50)).shape == (1, 3, size, 50)
+    torch.testing.assert_close(fine.head.score.state_dict(), model.head.score.state_dict())
+    atonce = fc.create_model("fcn8s_vgg16", num_classes=3, width=1 / 64, skip_scale=(0.1, 0.01))
+    assert isinstance(atonce, fc.FCN)
+    both = fc.dilate(atonce, 8)
+    assert both.head.skip_scale == {16: 0.1, 8: 0.01}
+    assert both.training
+    assert both(torch.rand(1, 3, 33, 65)).shape == (1, 3, 33, 65)
+
+
+def test_a_converted_classifier_can_be_dilated() -> None:
+    torch.manual_seed(0)
+    backbone = convolutionalize(ResNet().eval())
+    images = torch.randn(1, 3, 640, 640)
+    fine = fc.dilate(backbone, 8)
+    inside = interior(fine, 640, 32)
+    with torch.no_grad():
+        a, b = fine(images)[32], shift_and_stitch(backbone, images, 8)
+    assert inside.stop - inside.start > 3
+    torch.testing.assert_close(a[..., inside, inside], b[..., inside, inside])
+    squeezed = convolutionalize(Squeeze().eval(), 96, whole_map="local")
+    assert fc.dilate(squeezed, 4)(torch.rand(1, 3, 96, 96))[32].shape[-1] == 24
+
+
+def test_what_cannot_be_dilated_is_named() -> None:
+    backbone = build_backbone("vgg16", width=1 / 64)
+    for stride, said in (
+        (3, "is 3; this network's is 32"),
+        (64, "stride is 64; this network's is"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            fc.dilate(backbone, stride)
+    learned = fc.create_model("fcn16s_vgg16", num_classes=2, width=1 / 64, upsample="learned")
+    assert isinstance(learned, fc.FCN)
+    with pytest.raises(UsageError, match="learned its upsampling"):
+        fc.dilate(learned, 8)
+    end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    pooling = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(3, 2, 1))
+    with pytest.raises(UsageError, match="average pooling lies behind stride 8"):
+        fc.dilate(convolutionalize(nn.Sequential(*pooling, *end), 96), 8)
+    slanted = nn.Sequential(nn.Conv2d(3, 4, 3, (8, 8), 1), nn.Conv2d(4, 4, (1, 3), (1, 2), (0, 1)),
+                            nn.Conv2d(4, 4, (3, 1), (2, 1), (1, 0)))  # fmt: skip
+    with pytest.raises(UsageError, match="strides by 1 and 2"):
+        fc.dilate(convolutionalize(nn.Sequential(*slanted, *end), 96), 8)
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.conv = nn.Conv2d(3, 4, 3, 8, 1), nn.Conv2d(4, 4, 3, 2, 1)
+            self.end = nn.Sequential(*end)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.end(self.conv(self.conv(self.first(x))))  # type: ignore[no-any-return]
+
+    with pytest.raises(UsageError, match="is used 2 times, with the same"):
+        fc.dilate(convolutionalize(Twice(), 96), 8)
+    with pytest.raises(UsageError, match="at least 1 and below 32"):
+        compare(["vgg16"], stride=32)
+    with pytest.raises(UsageError, match="sees 404 pixels: a picture of 300 has no cell"):
+        compare(["vgg16"], width=1 / 64, size=300)
+    assert Block(2, 2, 1)(torch.rand(1, 2, 4, 4)).shape == (1, 2, 4, 4)
