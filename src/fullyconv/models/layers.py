@@ -178,6 +178,8 @@ def trace(layer: nn.Module, at: CoordMap) -> CoordMap:
         return at.window(*map(_square, _window(layer))).learned()
     if isinstance(layer, nn.MaxPool2d):
         return at.window(*map(_square, _window(layer)))
+    if isinstance(layer, nn.AvgPool2d):
+        return at.window(*map(_square, (layer.kernel_size, layer.stride, layer.padding)))
     if isinstance(layer, nn.ZeroPad2d):
         return at.pad(layer.padding[0])
     if isinstance(layer, BilinearUpsample):
