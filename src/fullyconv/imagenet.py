@@ -99,7 +99,9 @@ def find_category(asked: str | int, categories: Sequence[str]) -> Category:
         if found:
             raise UsageError(_ambiguous(asked, found, labels))
     every = [synonym for name in categories for synonym in _synonyms(name)]
-    otherwise = f"The classes are those of ImageNet, {labels[0]} to {labels[-1]}; an index does too."
+    otherwise = (
+        f"The classes are those of ImageNet, {labels[0]} to {labels[-1]}; an index does too."
+    )
     raise UsageError(f"there is no class {asked!r}. {did_you_mean(asked, every, otherwise)}")
 
 
@@ -107,11 +109,9 @@ def _synonyms(name: str) -> list[str]:
     return [synonym.strip() for synonym in name.split(",")]
 
 
-def _named(
-    index: int, wanted: str, categories: Sequence[str], labels: Sequence[str]
-) -> Category:
+def _named(index: int, wanted: str, categories: Sequence[str], labels: Sequence[str]) -> Category:
     """The class under the synonym that was asked for, where that tells it from the others."""
-    first, *others = _synonyms(categories[index])
+    others = _synonyms(categories[index])[1:]
     asked_for = [name for name in others if name.casefold() == wanted]
     return Category(index, asked_for[0] if asked_for else labels[index])
 

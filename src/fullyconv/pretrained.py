@@ -71,8 +71,8 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> list[str
     shape must fit. Fully connected weights become the convolutions they are equal to. More input
     channels than the file's three start as the mean of the colour filters
     (nyud-fcn32s-color-d/solve.py). What the file holds beyond the network (after a backbone the
-    classifier's last layer; GoogLeNet's auxiliary classifiers) is left out; layers of the backbone beyond the file (fc6 and fc7, where it holds only
-    convolutions) keep their random start.
+    classifier's last layer; GoogLeNet's auxiliary classifiers) is left out; layers of the network
+    beyond the file (fc6 and fc7, where it holds only convolutions) keep their random start.
 
     Args:
         backbone: Network to fill.
