@@ -52,7 +52,8 @@ class HeatMap:
     @cached_property
     def probabilities(self) -> NDArray[np.float32]:
         """(classes,) float32: of the whole picture, from the mean of the scores over its cells."""
-        return _softmax(self.scores.mean((1, 2)))
+        mean = self.scores.mean((1, 2))
+        return np.asarray(np.exp(mean - _log_sum(mean)), np.float32)
 
     def top(self, count: int = 3) -> list[Category]:
         """The most probable classes, the most probable first."""
@@ -66,7 +67,11 @@ class HeatMap:
             UsageError: If there is no such class.
         """
         index = find_category(category, self.categories).index
-        return float(_softmax(self.scores)[index].max())
+        return float(np.exp(self.scores[index] - self._log_sum).max())
+
+    @cached_property
+    def _log_sum(self) -> NDArray[np.float32]:
+        return _log_sum(self.scores)
 
     def map(self, category: str | int) -> NDArray[np.float32]:
         """(H, W) float32: a class's score at every pixel.
@@ -86,7 +91,7 @@ class HeatMap:
             _interpolation(cells, self.at, size)
             for cells, size in zip(scores.shape, self.image.shape[:2], strict=True)
         )
-        pixels: NDArray[np.float32] = np.linalg.multi_dot((rows, scores, columns.T))
+        pixels: NDArray[np.float32] = rows @ scores @ columns.T
         return pixels
 
     @property
@@ -149,7 +154,7 @@ class HeatMap:
         """The overlay beside its scale."""
         lines = [
             category.label,
-            f"picture {percent(self.probabilities[category.index])}",
+            f"whole picture {percent(self.probabilities[category.index])}",
             f"surest cell {percent(self.strongest(category.index))}",
         ]
         scale = heat_legend(lines, f"score {self.highest:.1f}", self.image.shape[0])
@@ -177,17 +182,18 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities along the first axis."""
-    shifted = np.exp(scores - scores.max(0))
-    return np.asarray(shifted / shifted.sum(0), np.float32)
+def _log_sum(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logarithm of the softmax's denominator, along the first axis."""
+    highest = scores.max(0)
+    logarithm: NDArray[np.float32] = highest + np.log(np.exp(scores - highest).sum(0))
+    return logarithm
 
 
 def _interpolation(cells: int, at: CoordMap, size: int) -> NDArray[np.float32]:
     """Matrix (size, cells) from a row of cells to the pixels they lie among."""
     places = (np.arange(size) - float(at.start)) / float(at.stride)
     distances = np.abs(places.clip(0, cells - 1)[:, None] - np.arange(cells))
-    return np.maximum(0, 1 - distances).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - distances), np.float32)
 
 
 def heatmap(

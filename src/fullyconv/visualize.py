@@ -74,14 +74,16 @@ def heat_overlay(image: Pixels, heat: NDArray[Any], alpha: float = 0.8) -> Pixel
     Args:
         image: (H, W, 3) uint8, RGB.
         heat: (H, W), 0 to 1.
-        alpha: Weight of the colours where it is hottest.
+        alpha: Weight of the colours where it is hottest; elsewhere it goes with the root of the
+            map.
 
     Returns:
         (H, W, 3) uint8.
     """
     grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None] * _DIM
-    weight = alpha * heat.clip(0, 1).astype(np.float32)[..., None]
-    return (grey * (1 - weight) + heat_colors(heat) * weight).round().astype(np.uint8)
+    weight = alpha * np.sqrt(heat.clip(0, 1), dtype=np.float32)[..., None]
+    blended = grey * (1 - weight) + heat_colors(heat) * weight
+    return np.asarray(blended.round(), np.uint8)
 
 
 _DIM = 0.75  # brightness of the picture under the colours
@@ -101,7 +103,7 @@ def heat_legend(lines: Sequence[str], highest: str, height: int) -> Pixels:
     size = _font_size(height)
     font = ImageFont.load_default(size)
     row, margin = size + size // 2, size // 2
-    top = margin + row * len(lines) + margin
+    top = row * (len(lines) + 1)
     height = max(height, top + 6 * row)
     width = max(font.getlength(text) for text in (*lines, f"    {highest}"))
     canvas = Image.new("RGB", (int(width) + 2 * margin, height), "white")
