@@ -240,10 +240,10 @@ class _Mapper:
             classifier = load_classifier(classifier, weights)
         self.classifier, self.top, self.shrink = classifier.eval(), top, shrink
         asked = [classes] if isinstance(classes, str | int) else classes
-        found = [find_category(name, classifier.categories) for name in asked]
-        self.drawn = tuple({category.index: category for category in reversed(found)}.values())[
-            ::-1
-        ]
+        drawn: dict[int, Category] = {}
+        for category in (find_category(name, classifier.categories) for name in asked):
+            drawn.setdefault(category.index, category)
+        self.drawn = tuple(drawn.values())
         self.runtime = TorchRuntime(self.classifier)
 
     def __call__(self, photo: Photo) -> HeatMap:
