@@ -197,6 +197,10 @@ def test_bad_photographs_do_not_stop_the_others(tmp_path: Path) -> None:
     assert all(re.search("not a picture in any format known here", text) for text in failures)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["good-classes.json", "good-red.png"]
+    with pytest.raises(FullyConvError, match="text.jpg/good-red.png: cannot be written"):
+        save_heatmaps(tmp_path / "good.png", "red", classifier=COLOURS, out=tmp_path / "text.jpg")
+    assert save_heatmaps(tmp_path / "good.png", classifier=COLOURS, out=tmp_path / "top") == []
+    assert len(list((tmp_path / "top").iterdir())) == 4
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:

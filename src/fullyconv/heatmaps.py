@@ -212,9 +212,12 @@ def heatmap(
         classes: Names, parts of names or indices of the classes to draw ("tabby cat").
         top: Without them: how many of the most probable ones.
         classifier: Name of an ImageNet classifier (see :func:`~fullyconv.load_classifier`), or one
-            that is already loaded.
+            that is already loaded; it is put into evaluation mode.
         weights: The weights of a classifier given by name: ``"auto"`` or a file.
         shrink: Shrink a photograph whose shorter side is longer than this, in pixels; 0: never.
+
+    Returns:
+        Scores, probabilities, and maps on the pixels of the (shrunk) photograph.
 
     Raises:
         UsageError: If there is no such classifier, no such class, or the name fits several.

@@ -100,7 +100,7 @@ def heat_legend(lines: Sequence[str], highest: str, height: int) -> Pixels:
     Returns:
         (at least height, width, 3) uint8, dark text on white.
     """
-    size = _font_size(height)
+    size = max(10, height // 26)
     font = ImageFont.load_default(size)
     row, margin = size + size // 2, size // 2
     top = row * (len(lines) + 1)
@@ -151,7 +151,7 @@ def legend(
     Returns:
         (height, width, 3) uint8, dark text on white.
     """
-    size = _font_size(height)
+    size = int(np.clip(height // 26, 10, 22))
     font = ImageFont.load_default(size)
     row, margin = size + size // 2, size // 2
     order = [i for i in np.argsort(shares)[::-1] if shares[i] >= smallest]
@@ -167,11 +167,6 @@ def legend(
         )
         draw.text((2 * margin + size, top - 1), text, fill="black", font=font)
     return np.asarray(canvas)
-
-
-def _font_size(height: int) -> int:
-    """Size of the text beside a picture of this height."""
-    return int(np.clip(height // 26, 10, 22))
 
 
 def beside(*pictures: Pixels) -> Pixels:
