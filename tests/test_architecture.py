@@ -16,7 +16,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # where they stand in one line together with a star.
 LEVELS = [
     ["errors", "interrupts", "processes"],
-    ["config", "files", "labels"],
+    ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
     ["images", "recipes", "models.geometry", "caffe.*"],
     [
@@ -44,8 +44,8 @@ LEVELS = [
         "data.hha",
         "data.prepare.*",
     ],
-    ["prediction"],
-    ["evaluation"],
+    ["prediction", "classifier"],
+    ["evaluation", "heatmaps"],
     ["validation", "learner"],
     ["training"],
     ["study.*"],
@@ -61,6 +61,7 @@ NO_TORCH = [
     "errors",
     "files",
     "images",
+    "imagenet",
     "caffe",
     "checkpoint",
     "metrics",

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fullyconv
 from caffe_files import caffe_net
 from fullyconv import cli
 from fullyconv.caffe import write_caffemodel
+from fullyconv.classifier import dense_classifier
+from fullyconv.config import Geometry
+from fullyconv.models.backbones import Backbone, build_backbone
 from miniatures import camvid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +50,7 @@ def test_help_is_quick_and_needs_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    for verb in ("predict", "train", "evaluate", "info", "weights"):
+    for verb in ("predict", "train", "evaluate", "heatmap", "info", "weights"):
         assert verb in result.stdout
 
 
@@ -81,6 +85,32 @@ def test_a_bad_photograph_is_one_sentence_and_exit_1(
     assert (tmp_path / "out" / "wide_road_overcast-mask.png").exists()
 
 
+def test_heatmap_prints_probabilities_and_paths(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    torch.save(dense_classifier("vgg16", width=1 / 16).state_dict(), tmp_path / "w.pth")
+    monkeypatch.setattr("fullyconv.classifier.build_backbone", _narrow)
+    bad = tmp_path / "empty.jpg"
+    bad.touch()
+    command = ["heatmap", bad, STREET, "--classifier", "vgg16", "--weights", tmp_path / "w.pth"]
+    command += ["--out", tmp_path / "out", "--class", "tabby cat", "--class", "street sign"]
+    assert fcn(monkeypatch, *command) == 1
+    shown = capsys.readouterr()
+    assert f"{STREET} (360 x 480)\n  tabby cat 0." in shown.out
+    for name in ("tabby_cat.png", "street_sign.png", "classes.json"):
+        path = tmp_path / "out" / f"wide_road_overcast-{name}"
+        assert f"  {path}\n" in shown.out
+        assert path.exists()
+    assert "1 of 2 photographs classified in" in shown.out
+    assert f"fcn: {bad}: this is not a picture in any format known here" in shown.err
+    assert "Traceback" not in shown.err
+
+
+def _narrow(name: str, width: float = 1.0, geometry: Geometry = "same") -> Backbone:
+    """A backbone a sixteenth as wide as the published ones."""
+    return build_backbone(name, width=width / 16, geometry=geometry)
+
+
 @pytest.mark.parametrize(
     ("args", "status", "sentence"),
     [
@@ -92,12 +122,15 @@ def test_a_bad_photograph_is_one_sentence_and_exit_1(
         (["info", "voc-fcn"], 2, "fcn: there is no network 'voc-fcn'. Did you mean"),
         (["train", "camvid-fcn8s-efficientnet_lite0"], 2, "fcn: no data set folder is given"),
         (["weights", "get", "voc-fcn9s"], 2, "voc-fcn9s"),
+        (["heatmap", STREET, "--class", "tabbi"], 2, "no class 'tabbi'. Did you mean tabby"),
+        (["heatmap", STREET, "--classifier", "vgg"], 2, "no backbone 'vgg'. Did you mean vgg16"),
+        (["heatmap", STREET, "--weights", "x.pth"], 1, "fcn: x.pth: there is no such file of"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    args: list[str],
+    args: list[object],
     status: int,
     sentence: str,
 ) -> None:

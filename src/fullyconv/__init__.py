@@ -13,9 +13,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fullyconv.checkpoint import Header, load_model, read_header, save_model
+    from fullyconv.classifier import DenseClassifier, load_classifier
     from fullyconv.config import ModelConfig, Recipe, model_config, model_names
     from fullyconv.errors import FullyConvError
     from fullyconv.evaluation import evaluate
+    from fullyconv.heatmaps import HeatMap, heatmap
     from fullyconv.labels import IGNORE_INDEX, LabelSpace
     from fullyconv.losses import cross_entropy
     from fullyconv.metrics import ConfusionMatrix, Metrics
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
 
 _HOME = {
     "checkpoint": ("Header", "load_model", "read_header", "save_model"),
+    "classifier": ("DenseClassifier", "load_classifier"),
     "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
     "errors": ("FullyConvError",),
     "evaluation": ("evaluate",),
+    "heatmaps": ("HeatMap", "heatmap"),
     "labels": ("IGNORE_INDEX", "LabelSpace"),
     "losses": ("cross_entropy",),
     "metrics": ("ConfusionMatrix", "Metrics"),
@@ -57,8 +61,10 @@ __all__ = [
     "FCN",
     "IGNORE_INDEX",
     "ConfusionMatrix",
+    "DenseClassifier",
     "FullyConvError",
     "Header",
+    "HeatMap",
     "LabelSpace",
     "Metrics",
     "ModelConfig",
@@ -72,8 +78,10 @@ __all__ = [
     "dilate",
     "evaluate",
     "expand_score",
+    "heatmap",
     "info",
     "load_caffemodel",
+    "load_classifier",
     "load_model",
     "model_config",
     "model_names",

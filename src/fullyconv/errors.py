@@ -15,8 +15,13 @@ class UsageError(FullyConvError):
     """A name or option that does not exist; the command exits with status 2."""
 
 
-def did_you_mean(given: str, known: list[str]) -> str:
+def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:
     """Sentence that names the nearest of ``known`` names, or all of them if none is near.
+
+    Args:
+        given: What does not exist.
+        known: What does.
+        otherwise: What to say if none is near, where the names are too many to list.
 
     Example:
         >>> did_you_mean("voc-fcn8", ["voc-fcn8s", "voc-fcn16s", "nyud-fcn32s-hha"])
@@ -27,4 +32,6 @@ def did_you_mean(given: str, known: list[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(given, known, n=3)
-    return f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
+    if near:
+        return f"Did you mean {', '.join(near)}?"
+    return otherwise or f"Known: {', '.join(sorted(known))}."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ from fullyconv.visualize import beside, first_picture, legend, overlay
 Output = Literal["mask", "color", "overlay", "probs"]
 OUTPUTS: tuple[Output, ...] = ("mask", "color", "overlay", "probs")
 SUMMARY = "predictions.json"
+
+_Result = TypeVar("_Result")
+Report = Callable[[Path, _Result | FullyConvError, Sequence[Path], int, int], object]
+"""Told of each photograph that is finished; see :func:`predict`."""
 
 
 class Runtime(Protocol):
@@ -250,21 +254,37 @@ def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Pat
             yield from ((file, Path()) for file in files)
 
 
-def _result_names(photos: Sequence[tuple[Path, Path]]) -> list[str]:
-    """What each photograph's results are called, so that none overwrites another's.
+def list_photos(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> list[tuple[Path, Path, str]]:
+    """Photographs, each once, with where their results belong.
 
-    Its name without suffix; with it, where two differ in nothing else; and a number after that.
+    Args:
+        sources: One or several files, folders and patterns; see :func:`find_photos`.
+
+    Returns:
+        For each its file, the sub-folder of its results, and their name, which no other has there:
+        the file's without suffix; with it, where two differ in nothing else; and a number after
+        that.
+
+    Raises:
+        FullyConvError: If a source names nothing.
     """
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
+    if not sources:
+        raise UsageError("no photograph is given; name files, folders or patterns")
+    photos = list(dict.fromkeys(find_photos(sources)))
     stems = Counter((folder, path.stem) for path, folder in photos)
     used: set[tuple[Path, str]] = set()
-    names = []
+    listed = []
     for path, folder in photos:
         plain = path.stem if stems[folder, path.stem] == 1 else path.name
         numbered = (f"{path.name}-{number}" for number in count(2))
         name = next(n for n in chain([plain], numbered) if (folder, n) not in used)
         used.add((folder, name))
-        names.append(name)
-    return names
+        listed.append((path, folder, name))
+    return listed
 
 
 def predict(
@@ -274,7 +294,7 @@ def predict(
     out: str | os.PathLike[str] = "predictions",
     save: str = "mask,overlay",
     runtime: str = "auto",
-    report: ReportPhoto | None = None,
+    report: Report[Prediction] | None = None,
 ) -> list[str]:
     """Label photographs and write the results into a folder.
 
@@ -295,17 +315,11 @@ def predict(
             written.
     """
     parse_outputs(save)
-    if isinstance(sources, str | os.PathLike):
-        sources = [sources]
-    if not sources:
-        raise UsageError("no photograph is given; name files, folders or patterns")
-    photos = list(dict.fromkeys(find_photos(sources)))
+    photos = list_photos(sources)
     predictor = Predictor(model, runtime)
     summary: list[dict[str, Any]] = []
     failures: list[str] = []
-    for number, ((path, folder), name) in enumerate(
-        zip(photos, _result_names(photos), strict=True), 1
-    ):
+    for number, (path, folder, name) in enumerate(photos, 1):
         try:
             prediction = predictor(path)
         except FullyConvError as error:
@@ -335,18 +349,3 @@ def predict(
     }
     write_json(Path(out) / SUMMARY, {**about, "photos": summary})
     return failures
-
-
-class ReportPhoto(Protocol):
-    """Told of each photograph that :func:`predict` has finished."""
-
-    def __call__(
-        self,
-        path: Path,
-        result: Prediction | FullyConvError,
-        files: Sequence[Path],
-        number: int,
-        total: int,
-    ) -> None:
-        """See :func:`predict`."""
-        ...

@@ -63,16 +63,16 @@ def imagenet_weights(name: str) -> Path | None:
     return get(present[0].name, offline=True) if present else None
 
 
-def load_backbone(backbone: Backbone, path: str | os.PathLike[str]) -> list[str]:
-    """Copy a classifier's weights into a backbone.
+def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> list[str]:
+    """Copy a classifier's weights into a backbone, or into a backbone and the layers after it.
 
     A .caffemodel is matched by Caffe's layer names. In state dictionaries names differ between
     publishers, but the order of layers does not: the n-th tensor goes to the n-th place, and every
     shape must fit. Fully connected weights become the convolutions they are equal to. More input
     channels than the file's three start as the mean of the colour filters
-    (nyud-fcn32s-color-d/solve.py). What the file holds beyond the backbone (the classifier's last
-    layer) is left out; layers of the backbone beyond the file (fc6 and fc7, where it holds only
-    convolutions) keep their random start.
+    (nyud-fcn32s-color-d/solve.py). What the file holds beyond the network (after a backbone the
+    classifier's last layer; GoogLeNet's auxiliary classifiers) is left out; layers of the network
+    beyond the file (fc6 and fc7, where it holds only convolutions) keep their random start.
 
     Args:
         backbone: Network to fill.
@@ -96,8 +96,16 @@ def load_backbone(backbone: Backbone, path: str | os.PathLike[str]) -> list[str]
 
 
 def _counted(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that publishers agree on: all but batch norm's count of batches."""
-    return {key: t for key, t in state.items() if not key.endswith("num_batches_tracked")}
+    """The tensors that publishers agree on.
+
+    All but batch norm's count of batches and the classifiers that GoogLeNet has for training alone,
+    which stand before its last layer (torchvision/models/googlenet.py: aux1, aux2).
+    """
+    return {
+        key: tensor
+        for key, tensor in state.items()
+        if not key.endswith("num_batches_tracked") and not re.match(r"aux\d\.", key)
+    }
 
 
 def _fit(new: Tensor, old: Tensor, key: str, path: object) -> Tensor:
@@ -168,16 +176,31 @@ def load_imagenet(model: nn.Module, name: str, weights: str) -> str:
     Raises:
         FullyConvError: If there are none.
     """
+    otherwise = "--backbone-weights FILE, or start from random weights with --from-scratch"
+    path = weights_file(name, weights, otherwise)
+    for backbone in (part for part in model.modules() if isinstance(part, Backbone)):
+        load_backbone(backbone, path)
+    return path.name
+
+
+def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> Path:
+    """The file to fill a backbone from.
+
+    Args:
+        name: Name of the backbone.
+        weights: ``"auto"``, for its ImageNet weights on this machine, or a file.
+        otherwise: The option that names a file, and what else to do if there are none.
+
+    Raises:
+        FullyConvError: If there are none.
+    """
     path = imagenet_weights(name) if weights == "auto" else Path(weights)
     if path is None:
         ways = [entry.how for entry, _ in list_weights() if entry.holds == name]
         raise FullyConvError(
             f"there are no ImageNet weights for {name} on this machine: {'; or '.join(ways)}; or "
-            "name a file with --backbone-weights FILE, or start from random weights with "
-            "--from-scratch"
+            f"name a file with {otherwise}"
         )
     if not path.is_file():
         raise FullyConvError(f"{path}: there is no such file of backbone weights")
-    for backbone in (part for part in model.modules() if isinstance(part, Backbone)):
-        load_backbone(backbone, path)
-    return path.name
+    return path
