@@ -57,7 +57,8 @@ def test_every_committed_picture_is_on_a_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", prose)
     assert links
     for link in links:
         assert (FOLDER / link).exists(), link
@@ -81,14 +82,12 @@ def test_a_page_that_is_wrong_is_found(pages: Any, tmp_path: Path) -> None:
 
 
 SETTINGS = ("n", "kernel_size", "stride", "padding", "output_padding", "dilation")
-ALL_SETTINGS = [
-    dict(zip(SETTINGS, values, strict=True))
-    for values in product(range(1, 6), range(1, 6), range(1, 5), range(4), range(4), range(1, 4))
-]
+RANGES = ((1, 3, 8), (1, 2, 5, 8), (1, 2, 3, 4), (0, 1, 4), (0, 1, 3), (1, 3))
+ALL_SETTINGS = [dict(zip(SETTINGS, values, strict=True)) for values in product(*RANGES)]
 
 
-def test_the_interactive_page_is_pytorchs_transposed_convolution() -> None:
-    """Its own functions, run by Node.js: sizes, what is refused, and which cells touch which."""
+def run_formula(expression: str) -> Any:
+    """What a JavaScript expression over ``all`` settings is, with the page's own functions."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node.js is not here to run the page's functions")
@@ -97,27 +96,48 @@ def test_the_interactive_page_is_pytorchs_transposed_convolution() -> None:
     assert formula is not None
     script = (
         f"{formula[1]} const all = {json.dumps(ALL_SETTINGS)};"
-        "console.log(JSON.stringify(all.map(s => [problem(s), outputSize(s), pairs(s)])))"
+        f"console.log(JSON.stringify({expression}))"
     )
     answer = subprocess.run([node, "-"], input=script, capture_output=True, text=True, check=True)
-    for s, (problem, size, pairs) in zip(ALL_SETTINGS, json.loads(answer.stdout), strict=True):
-        n, kernel_size = s["n"], s["kernel_size"]
-        kernel = torch.arange(1.0, kernel_size + 1).view(1, 1, -1)
-        options = (s["stride"], s["padding"], s["output_padding"], 1, s["dilation"])
+    return json.loads(answer.stdout)
+
+
+def stamps(s: dict[str, int]) -> torch.Tensor:
+    """(n, output cells): the number of the weight, from 1, by which one cell touches another."""
+    kernel = torch.arange(1.0, s["kernel_size"] + 1).view(1, 1, -1)
+    options = (s["stride"], s["padding"], s["output_padding"], 1, s["dilation"])
+    return F.conv_transpose1d(torch.eye(s["n"])[:, None], kernel, None, *options)[:, 0]
+
+
+def test_the_interactive_page_knows_what_pytorch_does() -> None:
+    """Settings from one end of its sliders to the other: what is refused, and the size."""
+    for s, (problem, size) in zip(
+        ALL_SETTINGS, run_formula("all.map(s => [problem(s), outputSize(s)])"), strict=True
+    ):
         if size < 1:  # PyTorch refuses it or gives an empty map, as its version is
             assert problem, s
+        elif problem:
+            assert "output_padding" in problem
+            assert s["output_padding"] >= max(s["stride"], s["dilation"])
+        else:
+            assert stamps(s).shape[1] == size, s
+    refused = {"n": 2, "kernel_size": 3, "stride": 2, "padding": 0, "dilation": 1}
+    with pytest.raises(RuntimeError, match="output padding must be smaller"):
+        stamps({**refused, "output_padding": 2})
+
+
+def test_the_interactive_page_draws_the_cells_that_touch() -> None:
+    some = [s for s in ALL_SETTINGS if s["n"] == 3]
+    drawn = run_formula("all.filter(s => s.n === 3).map(s => problem(s) ? null : pairs(s))")
+    for s, pairs in zip(some, drawn, strict=True):
+        if pairs is None:
             continue
-        try:
-            out = F.conv_transpose1d(torch.eye(n)[:, None], kernel, None, *options)[:, 0]
-        except RuntimeError:
-            assert "output_padding" in problem, s
-            continue
-        assert not problem, s
-        touched = torch.zeros(n, size)
+        expected = stamps(s)
+        touched = torch.zeros_like(expected)
         for pair in pairs:
-            if 0 <= pair["j"] < size:
+            if 0 <= pair["j"] < touched.shape[1]:
                 touched[pair["i"], pair["j"]] += pair["m"] + 1
-        torch.testing.assert_close(touched, out)
+        assert torch.equal(touched, expected), s
 
 
 def test_the_interactive_page_needs_nothing_from_elsewhere() -> None:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-_BLOCK = re.compile(r"^```python(?: needs=(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```python(?: needs=([\w.,]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def run_page(page: Path, folder: Path) -> list[str]:
@@ -23,8 +23,8 @@ def run_page(page: Path, folder: Path) -> list[str]:
         folder: Where its pictures go, into img/.
 
     Returns:
-        The packages that blocks need (`````python needs=PACKAGE``) and that are not installed;
-        these blocks were left out.
+        The modules that blocks need (``python needs=MODULE,MODULE`` at their fence) and that are
+        not installed; these blocks were left out.
 
     Raises:
         AssertionError: If a block prints something else than the page says.
@@ -34,10 +34,10 @@ def run_page(page: Path, folder: Path) -> list[str]:
     os.chdir(folder)
     try:
         for block in _BLOCK.finditer(text):
-            needs, code = block[1], block[2]
-            line = text.count("\n", 0, block.start(2))
-            if needs and find_spec(needs) is None:
-                missing.append(needs)
+            code, line = block[2], text.count("\n", 0, block.start(2))
+            lacking = [name for name in (block[1] or "").split(",") if name and not find_spec(name)]
+            if lacking:
+                missing += lacking
             elif code.startswith(">>>"):
                 _check(code, names, page, line)
             else:
