@@ -69,6 +69,14 @@ def test_the_index_lists_every_page() -> None:
     assert {*listed, "index.md"} == {page.name for page in PAGES}
 
 
+def test_the_table_of_deviations_names_files_that_exist() -> None:
+    rows = re.findall(r"^\| .*\| (.*) \|$", (FOLDER / "deviations.md").read_text(), re.MULTILINE)
+    files = [name for row in rows for name in re.findall(r"[\w/]+\.py", row)]
+    assert len(files) > 20
+    for name in files:
+        assert (FOLDER.parents[1] / "src" / "fullyconv" / name).is_file(), name
+
+
 def test_a_page_that_is_wrong_is_found(pages: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```python\nx = 1\n```\n\n```python\n>>> x + 1\n3\n```\n")
