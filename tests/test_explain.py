@@ -40,14 +40,13 @@ def shown(page: Path) -> set[str]:
 def test_a_page_prints_and_draws_what_it_shows(pages: Any, page: Path, tmp_path: Path) -> None:
     missing = pages.run_page(page, tmp_path)
     drawn = {f"img/{path.name}" for path in (tmp_path / "img").glob("*")}
-    assert drawn <= shown(page)
-    if missing:
-        pytest.skip(f"a part needs {', '.join(missing)}")
     assert drawn == shown(page)
     for name in drawn:
         committed = FOLDER / name
         assert (tmp_path / name).read_bytes() == committed.read_bytes(), name
         assert committed.stat().st_size < 100_000
+    if missing:
+        pytest.skip(f"all but a part that needs {', '.join(missing)}")
 
 
 def test_every_committed_picture_is_on_a_page() -> None:
