@@ -51,7 +51,7 @@ class ModelConfig:
     in_channels: int = 3
     """Input channels; more than 3 start as the mean of the colour filters."""
     geometry: Geometry = "same"
-    """reference: the image is padded by 100, as the authors released; same: some 60 % of the work."""
+    """reference: the image is padded by 100, as the authors did; same: some 60 % of the work."""
     upsample: Literal["fixed", "learned"] = "fixed"
     """Upsampling between skips: bilinear, or learned from it. The last one is always bilinear."""
     skip_scale: tuple[float, float] = (1.0, 1.0)
