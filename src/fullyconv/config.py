@@ -54,6 +54,9 @@ class ModelConfig:
     """reference: the image is padded by 100, as the authors released; same: half the work."""
     upsample: Literal["fixed", "learned"] = "fixed"
     """Upsampling between skips: bilinear, or learned from it. The last one is always bilinear."""
+    skips: bool = True
+    """Add finer scores to the coarser; without, the layer at the stride is scored alone, and no
+    later one is computed."""
     skip_scale: tuple[float, float] = (1.0, 1.0)
     """Fixed factors on pool4 and pool3 before their scores (the at-once net: 0.01, 0.0001)."""
     width: float = 1.0

@@ -105,17 +105,17 @@ def info(
     fcn = _one_stream(model)
     backbone = fcn.backbone
     head = next(m for m in model.modules() if isinstance(m, Head))
-    seen = backbone.maps[32].receptive_field
-    stride = int(backbone.maps[32].stride)
+    coarsest = backbone.maps[head.taps[0]]
+    stride = int(coarsest.stride)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, config.in_channels, *size, device="meta"))
     seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
     return NetworkInfo(
-        name=name if isinstance(name, str) else f"fcn{config.stride}s_{config.backbone}",
-        convolutions=backbone.maps[32].convolutions + 1,
+        name=name if isinstance(name, str) else _name(config),
+        convolutions=coarsest.convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
-        receptive_field=seen,
-        classifier_receptive_field=seen + stride * (backbone.classifier_pool - 1),
+        receptive_field=coarsest.receptive_field,
+        classifier_receptive_field=coarsest.receptive_field + stride * (backbone.classifier_pool - 1),
         max_stride=stride,
         offsets=dict(head.offset),
         kernels={grid: kernel_size(up) for grid, up in head.upsample.items()},
@@ -124,6 +124,11 @@ def info(
         seconds=seconds,
         threads=torch.get_num_threads(),
     )
+
+
+def _name(config: ModelConfig) -> str:
+    name = f"fcn{config.stride}s_{config.backbone}"
+    return name if config.skips else f"{name}, its last layer alone"
 
 
 def _one_stream(model: nn.Module) -> FCN | MultiHead:
