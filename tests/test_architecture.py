@@ -25,7 +25,15 @@ LEVELS = [
     ["models.fcn"],
     ["models.fusion", "optim"],
     ["models.create"],
-    ["checkpoint", "surgery", "network_info", "data.folder", "data.augment", "run_folder"],
+    [
+        "checkpoint",
+        "surgery",
+        "network_info",
+        "data.folder",
+        "data.masking",
+        "data.augment",
+        "run_folder",
+    ],
     [
         "conversion",
         "pretrained",

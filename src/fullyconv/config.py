@@ -20,6 +20,7 @@ Heads = tuple[tuple[str, int], ...]
 Precision = Literal["auto", "float32", "bfloat16"]
 ClassWeights = Literal["none", "inverse", "median_frequency", "enet"]
 Damaged = Literal["stop", "skip"]
+Mask = Literal["none", "foreground", "background", "both"]
 
 
 def _check_choices(config: object) -> None:
@@ -116,6 +117,13 @@ class DataConfig:
     """Largest relative change of brightness, contrast and saturation."""
     replacement: bool = False
     """Draw each picture from all of them, as the authors do; without it, in shuffled epochs."""
+    void: tuple[str, ...] = ()
+    """Classes that the network shall not know: their pixels are void, trained on and scored."""
+    mask: Mask = "none"
+    """What is hidden of each picture, trained on and scored, by its labels: nothing, the foreground
+    or the background by the mean colour, or both by a colour each, so that shape alone is seen."""
+    foreground: tuple[str, ...] = ()
+    """Classes that are foreground; all else, void included, is background."""
     damaged: Damaged = "stop"
     """What a file does that cannot be read: stop the run, or be left out, with a warning."""
     workers: int = 1

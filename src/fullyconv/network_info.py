@@ -115,7 +115,8 @@ def info(
         convolutions=coarsest.convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
         receptive_field=coarsest.receptive_field,
-        classifier_receptive_field=coarsest.receptive_field + stride * (backbone.classifier_pool - 1),
+        classifier_receptive_field=coarsest.receptive_field
+        + stride * (backbone.classifier_pool - 1),
         max_stride=stride,
         offsets=dict(head.offset),
         kernels={grid: kernel_size(up) for grid, up in head.upsample.items()},
