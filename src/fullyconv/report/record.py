@@ -95,13 +95,18 @@ class RunRecord:
         return float(found[index]), float(self.scoring["step"][index])
 
     @property
-    def minutes(self) -> float:
-        """How long the steps took, scorings between them included; NaN if it is not derivable."""
+    def clock(self) -> Numbers:
+        """Minutes of training until each of its lines, scorings left out; NaN if not derivable."""
         steps, speed = self.training["step"], self.training["pictures_per_second"]
         passes = (self.settings.get(f"optim.{key}") for key in ("batch_size", "iter_size"))
         pictures = math.prod(map(number, passes)) * np.diff(steps, prepend=0)
-        known = len(steps) and (speed > 0).all()
-        return float((pictures / speed).sum()) / 60 if known else math.nan
+        minutes = np.divide(pictures, 60 * speed, out=np.full(len(steps), np.nan), where=speed > 0)
+        return np.cumsum(minutes)
+
+    @property
+    def minutes(self) -> float:
+        """How long the steps took; NaN if it is not derivable."""
+        return float(self.clock[-1]) if len(self.clock) else math.nan
 
 
 def read_run(folder: Path) -> RunRecord:
