@@ -10,14 +10,12 @@ from typing import Annotated, Any
 
 import tyro
 
-_Data = tyro.conf.Positional[Path]
-
 
 @dataclass(frozen=True)
 class _Options:
     """What every study of training takes."""
 
-    data: _Data
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Data set folder, as for fcn train."""
     base: str = "finetune"
     """Recipe that all variants share; fcn train --help lists them."""
@@ -30,7 +28,7 @@ class _Options:
     lr: float | None = None
     """Learning rate; the recipe's, if not given."""
     set: tuple[str, ...] = ()
-    """Other settings of the recipe, named as by fcn train: --set model.stride=32 data.scale=0.5,2"""
+    """Other settings of the recipe by their names: --set model.stride=32 data.scale=0.5,2."""
     seeds: tuple[int, ...] = ()
     """Seeds to train each variant with, for the mean and its spread; the recipe's, if not given."""
     only: tuple[str, ...] = ()
@@ -78,7 +76,13 @@ def _run(name: str, options: _Options) -> int:
     base = recipe(options.base)
     if options.set:
         args = [word for setting in options.set for word in _words(setting)]
-        base = tyro.cli(Recipe, args=args, default=base, prog=f"fcn study {name} --set")
+        base = tyro.cli(
+            Recipe,
+            args=args,
+            default=base,
+            prog=f"fcn study {name} --set",
+            config=(tyro.conf.FlagConversionOff,),
+        )
     base = changed(base, {"data.root": options.data, **options.changes()})
     out = options.out or Path("studies") / name
     result = train_study(

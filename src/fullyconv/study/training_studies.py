@@ -30,8 +30,8 @@ def _skips(base: Recipe) -> TrainingStudy:
         rule=(
             "32s, 16s and 8s add the scores of no, one and two finer layers; pool4 and pool3 are "
             "the layers at strides 16 and 8 scored alone, without anything deeper (32s is the "
-            "deepest one alone). Every net starts from the same backbone weights; the paper's start "
-            "each from the one before."
+            "deepest one alone). All start from the same backbone weights; the paper's start each "
+            "from the one before."
         ),
         base=base,
         variants=(
@@ -107,7 +107,7 @@ def _patch_sampling(base: Recipe) -> TrainingStudy:
         rule=(
             "p0.5: each pixel's loss counts with chance 0.5, drawn anew in each step. batch-grown: "
             "also 1/p times the pictures in a batch, so that as many pixels count as on whole "
-            "images. An averaged loss divides by the pixels that count, so the expected gradient is "
+            "images. An averaged loss divides by the pixels that count: the expected gradient is "
             "that of whole images either way. The paper found sampled patches no better."
         ),
         base=base,
@@ -234,14 +234,14 @@ def _masking(base: Recipe) -> TrainingStudy:
     return TrainingStudy(
         name="masking",
         title="Masking: foreground, background, shape",
-        question="Does a net see objects by themselves, their context, or their shape? (PAMI 2017, 6)",
+        question="What is seen: objects, their context, or their shape? (PAMI 2017, section 6)",
         rule=(
             f"Foreground: {', '.join(names)}; all else, void included, is background. FG-only nets "
             "are trained and scored on pictures whose background has the mean colour, BG-only nets "
             "on such whose foreground has; shape: background the mean colour, foreground black. "
-            "Reference-FG and -BG score the net of reference on such pictures. Labels stay as they "
-            "are. Only the pixels of the foreground's classes are scored, and what is said there is "
-            "right or wrong; the column 'of objects' averages the same classes' IU over every pixel. "
+            "Reference-FG and -BG score the net of reference on such pictures. Labels stay as "
+            "they are. Only the pixels of the foreground's classes are scored, and what is said "
+            "there is right or wrong; 'of objects' averages the same classes' IU over every pixel. "
             "How the paper's figure treats pixels of the background is not known here."
         ),
         base=replace(base, data=replace(base.data, foreground=names)),

@@ -16,7 +16,7 @@ from fullyconv.data.prepare.ready import ready
 from fullyconv.data.sources import label_space
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.evaluation import evaluate
-from fullyconv.files import write_whole
+from fullyconv.files import write_text
 from fullyconv.metrics import ConfusionMatrix, Metrics
 from fullyconv.processes import this_process
 from fullyconv.protocols import Published
@@ -310,7 +310,6 @@ def _figures(records: Sequence[RunRecord], out: Path) -> tuple[Figure, ...]:
         caption = f"Loss by {across}, each the mean of the 5 % of log lines around"
         text = chart_file(caption, "loss", lines, across=across, wide=SPREAD)
         if text:
-            content = text.encode()
-            write_whole(out / file, lambda part, content=content: part.write(content))
+            write_text(out / file, text)
             figures.append(Figure(file, caption))
     return tuple(figures)
