@@ -184,7 +184,8 @@ def _plan(study: TrainingStudy, trained: Sequence[_Run], out: Path) -> str:
     steps = sum(run.recipe.optim.max_iters for run in trained)
     finished = f", {done} of them finished before" if done else ""
     return (
-        f"{study.name}: {len(trained)} runs of {steps:,} steps in all{finished}, in {out}. Ctrl-C "
+        f"{study.name}: {len(trained)} {'run' if len(trained) == 1 else 'runs'} of {steps:,} "
+        f"{'step' if steps == 1 else 'steps'} in all{finished}, in {out}. Ctrl-C "
         "stops after a step; the same command goes on."
     )
 
