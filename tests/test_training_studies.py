@@ -150,7 +150,9 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
     base: Recipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(UsageError, match=r"the study skips has no variant 'pool5'. Did you mean pool"):
+    with pytest.raises(
+        UsageError, match=r"the study skips has no variant 'pool5'. Did you mean pool"
+    ):
         train_study(training_study("skips", base), out, only=["pool5"])
     with pytest.raises(UsageError, match="data.val names no pictures"):
         train_study(training_study("skips", changed(base, {"data.val": ""})), out)
@@ -439,3 +441,20 @@ def test_the_commands_are_the_studies(
     assert "optim.nothing" in capsys.readouterr().err
     assert fcn(monkeypatch, "study", "skips", scenes, "--base", "finetun") == 2
     assert "Did you mean finetune?" in capsys.readouterr().err
+
+
+def test_the_commands_in_the_document_exist(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is parsed by the real parser; --help at its end keeps it from running."""
+    text = (Path(__file__).parents[1] / "docs" / "training-studies.md").read_text()
+    commands = re.findall(r"^fcn (study .*)$", text, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == list(TRAINING_STUDIES)
+    for command in commands:
+        assert fcn(monkeypatch, *command.split(), "--help") == 0
+        shown = capsys.readouterr().out
+        for option in re.findall(r"--[\w-]+", command):
+            assert f" {option} " in shown
+    options = re.findall(r"^\| `(--[\w-]+) ", text, re.MULTILINE)
+    assert len(options) == 5
+    assert all(f" {option} " in shown for option in options)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from fullyconv.commands.train import use_large_pages
+
 
 @dataclass(frozen=True)
 class _Options:
@@ -68,6 +70,7 @@ class _Masking(_Options):
 
 
 def _run(name: str, options: _Options) -> int:
+    use_large_pages()
     from fullyconv.config import Recipe
     from fullyconv.recipes import recipe
     from fullyconv.study.training_studies import training_study

@@ -85,7 +85,8 @@ def _balancing(base: Recipe) -> TrainingStudy:
         question="Do rare classes need more weight in the loss? (CVPR 2015, section 4.4)",
         rule=(
             "Factors on each class's loss by the pixel counts of the training labels; see "
-            "class_weights. The paper found balancing unnecessary with three quarters background."
+            "class_weights. Each loss is weighted its own way: only the scores compare. The paper "
+            "found balancing unnecessary with three quarters background."
         ),
         base=base,
         variants=tuple(
@@ -156,7 +157,8 @@ def _momentum(base: Recipe) -> TrainingStudy:
             "without class weights or averaging of weights. The rates differ so that a picture's "
             "gradient moves the weights as far in the end, rate / (1 - momentum): "
             f"{lr:g}, {lr / _BATCH:.3g}, {lr * (1 - heavy) / (1 - _MOMENTUM) / _BATCH:.3g}. "
-            "Losses are those of a step: of 20 pictures or of one."
+            "Every pass is of one picture, so that batch norm sees one in all three; losses are "
+            f"those of a step, of {_BATCH} pictures or of one."
         ),
         base=base,
         variants=(
