@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from fullyconv import cli, training
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, Mask, OptimConfig, Recipe, model_config
 from fullyconv.data.sources import label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
@@ -81,6 +81,7 @@ def test_each_variant_is_a_run_and_a_row(base: Recipe, tmp_path: Path) -> None:
     ((folder, read),) = read_studies(tmp_path)
     assert folder == out
     assert read.rows == study.rows
+    assert base.data.root is not None
     assert read.about["recipe"]["data"]["root"] == base.data.root.name
     assert read.about["variants"]["pool3"] == {"model.stride": 8, "model.skips": False}
     assert "5 training runs" in (out / "compare.html").read_text()
@@ -261,8 +262,12 @@ def test_masking_scores_the_reference_on_masked_pictures(base: Recipe, tmp_path:
     assert rows["reference-FG"][-1] is None
     ids = [CAMVID.index(name) for name in foreground]
     assert base.data.root is not None
-    for name, mask in (("reference", "none"), ("reference-FG", "background"),
-                       ("reference-BG", "foreground")):  # fmt: skip
+    masks: dict[str, Mask] = {
+        "reference": "none",
+        "reference-FG": "background",
+        "reference-BG": "foreground",
+    }
+    for name, mask in masks.items():
         metrics = evaluate(out / "reference" / "best.safetensors", base.data.root, mask=mask,
                            foreground=foreground, progress=False).metrics  # fmt: skip
         inside = metrics.matrix[ids]
@@ -270,8 +275,8 @@ def test_masking_scores_the_reference_on_masked_pictures(base: Recipe, tmp_path:
             100 * inside[range(3), ids].sum() / inside.sum(), abs=0.5
         )
         assert rows[name][4] == pytest.approx(100 * metrics.per_class_iou[ids].mean(), abs=0.5)
-    for name, mask in (("FG-only", "background"), ("BG-only", "foreground"), ("shape", "both")):
-        assert settings(out / name)["data"]["mask"] == mask
+    for name, hidden in (("FG-only", "background"), ("BG-only", "foreground"), ("shape", "both")):
+        assert settings(out / name)["data"]["mask"] == hidden
         assert json.loads((out / name / "scores.json").read_text())["step"] == 2
     assert result.columns[4] == "mean IU of objects"
     reference = next(row for row in result.rows if row.name == "reference" and row.source)

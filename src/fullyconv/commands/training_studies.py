@@ -72,6 +72,7 @@ class _Masking(_Options):
 def _run(name: str, options: _Options) -> int:
     use_large_pages()
     from fullyconv.config import Recipe
+    from fullyconv.processes import this_process
     from fullyconv.recipes import recipe
     from fullyconv.study.training_studies import training_study
     from fullyconv.study.variants import changed, train_study
@@ -95,7 +96,8 @@ def _run(name: str, options: _Options) -> int:
         only=options.only,
         progress=sys.stderr.isatty(),
     )
-    print(f"{result.table()}\n{out / 'study.json'}\n{out / 'compare.html'}")
+    if this_process().is_main_process:
+        print(f"{result.table()}\n{out / 'study.json'}\n{out / 'compare.html'}")
     return 0
 
 

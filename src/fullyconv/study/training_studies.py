@@ -232,7 +232,7 @@ def _masking(base: Recipe) -> TrainingStudy:
         Variant("reference-FG", {"data.mask": "background"}, scores="reference"),
         Variant("reference-BG", {"data.mask": "foreground"}, scores="reference"),
     ]
-    source = "FCN-32s on VOC, object classes only; PAMI 2017, section 6, as quoted"
+    source = "FCN-32s, VOC; PAMI 2017, section 6, as quoted"
     return TrainingStudy(
         name="masking",
         title="Masking: foreground, background, shape",
