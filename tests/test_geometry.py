@@ -58,7 +58,7 @@ def test_facts_of_a_single_layer_are_of_that_layer(
 ) -> None:
     config = model_config("voc-fcn8s", stride=stride, skips=False, width=1 / 16)
     facts = info(config, size=(40, 40), measure=False)
-    assert facts.name == f"fcn{stride}s_vgg16, its last layer alone"
+    assert facts.name == f"fcn{stride}s_vgg16 without skips"
     assert (facts.receptive_field, facts.max_stride) == (field, stride)
     assert facts.classifier_receptive_field == field
     assert facts.convolutions == convolutions

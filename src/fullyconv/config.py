@@ -274,6 +274,16 @@ class Recipe:
         return values
 
 
+def network_name(backbone: str, stride: int, skips: bool = True) -> str:
+    """What a network is called, as far as its configuration tells.
+
+    Example:
+        >>> network_name("vgg16", 16), network_name("vgg16", 16, skips=False)
+        ('fcn16s_vgg16', 'fcn16s_vgg16 without skips')
+    """
+    return f"fcn{stride}s_{backbone}{'' if skips else ' without skips'}"
+
+
 def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:
     return ModelConfig(
         backbone="vgg16", geometry="reference", num_classes=num_classes, stride=stride, **more

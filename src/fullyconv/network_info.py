@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fullyconv.config import ModelConfig, model_config
+from fullyconv.config import ModelConfig, model_config, network_name
 from fullyconv.errors import UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN, Head
@@ -111,7 +111,9 @@ def info(
         model(torch.empty(1, config.in_channels, *size, device="meta"))
     seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
     return NetworkInfo(
-        name=name if isinstance(name, str) else _name(config),
+        name=name
+        if isinstance(name, str)
+        else network_name(config.backbone, config.stride, config.skips),
         convolutions=coarsest.convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
         receptive_field=coarsest.receptive_field,
@@ -125,11 +127,6 @@ def info(
         seconds=seconds,
         threads=torch.get_num_threads(),
     )
-
-
-def _name(config: ModelConfig) -> str:
-    name = f"fcn{config.stride}s_{config.backbone}"
-    return name if config.skips else f"{name}, its last layer alone"
 
 
 def _one_stream(model: nn.Module) -> FCN | MultiHead:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.config import network_name
 from fullyconv.labels import LABEL_SPACES, Color
 
 Numbers = NDArray[np.float64]
@@ -74,8 +75,9 @@ class RunRecord:
     def network(self) -> str:
         """Network and data in words, as far as the recipe tells; else empty."""
         backbone, stride = (self.settings.get(f"model.{key}") for key in ("backbone", "stride"))
+        skips = self.settings.get("model.skips", True) is True
         root = self.settings.get("data.root")
-        network = f"fcn{stride}s_{backbone}" if backbone and stride else ""
+        network = network_name(backbone, stride, skips) if backbone and stride else ""
         data = re.split(r"[\\/]", root.rstrip("\\/"))[-1] if isinstance(root, str) else ""
         return " on ".join(part for part in (network, data) if part)
 
