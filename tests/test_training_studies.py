@@ -84,7 +84,9 @@ def test_each_variant_is_a_run_and_a_row(base: Recipe, tmp_path: Path) -> None:
     assert base.data.root is not None
     assert read.about["recipe"]["data"]["root"] == base.data.root.name
     assert read.about["variants"]["pool3"] == {"model.stride": 8, "model.skips": False}
-    assert "5 training runs" in (out / "compare.html").read_text()
+    page = (out / "compare.html").read_text()
+    assert "5 training runs" in page
+    assert page.count("fcn16s_vgg16 without skips on ") == 1
     for figure in study.figures:
         drawn = ElementTree.parse(out / figure.file).getroot()
         told = next(e.text for e in drawn.iter() if e.tag.endswith("desc"))
