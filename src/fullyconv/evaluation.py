@@ -29,6 +29,7 @@ from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
 from fullyconv.protocols import MEASURES, Protocol, protocol
 from fullyconv.report.classes import SCORES, percent
+from fullyconv.report.record import flat_settings
 from fullyconv.report.scores import write_scores_page
 from fullyconv.visualize import beside, first_picture, near_boundaries, overlay
 
@@ -309,9 +310,9 @@ def evaluate(
 
 def _masking(header: Header, mask: Mask | None, foreground: Sequence[str]) -> Masking | None:
     """What is hidden; what was not said is as in the training of the model, if that is known."""
-    trained = header.info.get("recipe", {}).get("data", {})
-    mask = trained.get("mask", "none") if mask is None else mask
-    foreground = foreground or trained.get("foreground", ())
+    trained = flat_settings(dict(header.info))
+    mask = trained.get("recipe.data.mask", "none") if mask is None else mask
+    foreground = foreground or trained.get("recipe.data.foreground", ())
     return Masking.of(mask, foreground, header.labels, header.preprocess)
 
 
