@@ -33,7 +33,15 @@ LEVELS = [
     ["models.fcn", "models.graph_reading"],
     ["models.fusion", "models.graph_rewriting", "models.dilate", "optim"],
     ["models.create", "models.convolutionalize"],
-    ["checkpoint", "surgery", "network_info", "data.folder", "data.augment", "run_folder"],
+    [
+        "checkpoint",
+        "surgery",
+        "network_info",
+        "data.folder",
+        "data.masking",
+        "data.augment",
+        "run_folder",
+    ],
     [
         "conversion",
         "pretrained",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from fullyconv.report.charts import (
     Line,
+    chart_file,
     line_chart,
     linear_axis,
     log_axis,
@@ -52,6 +54,37 @@ def test_a_curve_is_where_the_formula_puts_it() -> None:
     # the last label, under the end of the axis, ends where the drawing does
     last = re.findall(r'x="(\d+)" text-anchor="end" [^>]*dy=".8em">([^<]+)<', svg)
     assert last == [("538", "400")]
+
+
+def test_another_axis_is_named_in_the_drawing_and_in_words() -> None:
+    line = Line("a", np.array([0.25, 0.5]), np.array([2.0, 1.0]), marked=True)
+    svg = line_chart("T", "u", [line], across="minutes", steps=0.0, from_zero=True)
+    assert points(curve(svg)) == [(302, 32), (524, 128)]  # half and whole of the width
+    assert ">minutes</text>" in svg
+    assert "<desc>a: 2 at 0.25 minutes to 1 at 0.5 minutes, lowest 1, highest 2</desc>" in svg
+    assert "<title>a: 2 at 0.25 minutes</title>" in svg
+    assert "step" not in svg
+
+
+def test_a_chart_that_stands_alone_holds_style_and_legend() -> None:
+    x = np.array([0.0, 1.0])
+    lines = [Line(f"{i} < 4", x, x + i, i) for i in range(3)]
+    root = ElementTree.fromstring(chart_file("A & B", "loss", lines, across="minutes"))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    found = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert found[-3:] == ["0 < 4", "1 < 4", "2 < 4"]
+    assert "minutes" in found
+    _, _, width, height = map(float, (root.get("viewBox") or "").split())
+    for element in root.iter():
+        if element.tag.endswith("text"):
+            assert 0 <= float(element.get("x", "nan")) < width
+            assert 0 <= float(element.get("y", "nan")) < height
+    style = next(e.text for e in root.iter() if e.tag.endswith("style"))
+    assert style is not None
+    drawn = {e.get("class") for e in root.iter() if e.tag.endswith("path")} - {"grid", "axis"}
+    assert drawn == {"c0", "c1", "c2"}
+    assert all(f".{name} {{ --line" in style for name in drawn if name is not None)
+    assert chart_file("T", "u", []) == ""
 
 
 def test_a_wide_range_is_drawn_logarithmically() -> None:

@@ -59,6 +59,12 @@ def test_a_checkpoint_brings_back_network_and_header(tmp_path: Path, name: str, 
         assert torch.equal(a.half().to(a.dtype) if half and a.is_floating_point() else a, b), key
 
 
+def test_a_header_from_before_a_setting_existed_means_its_default(path: Path) -> None:
+    values = json.loads(read_header(path).to_json())
+    del values["model"]["skips"]
+    assert Header.from_json(json.dumps(values)).model == CONFIG
+
+
 def test_a_shipped_model_is_loaded_by_name() -> None:
     assert not load_model("camvid").training
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import fullyconv as fc
 from classifiers import CLASSIFIERS, VGG, Inception, ResNet, Squeeze
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones.backbone import PaddedBackbone
 from fullyconv.models.convolutionalize import convolutionalize
 
@@ -123,6 +123,14 @@ def test_an_fcn_of_it_labels_every_size_whole(name: str) -> None:
         covered = model(torch.rand(1, 3, 70, 45))  # a constant score reaches every pixel undimmed
         torch.testing.assert_close(covered, torch.ones_like(covered))
         nn.init.zeros_(model.head.score["32"].bias)  # type: ignore[arg-type]
+
+
+def test_an_fcn_needs_features_at_its_stride() -> None:
+    end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    backbone = convolutionalize(nn.Sequential(nn.Conv2d(3, 4, 3, 16, 1), *end), 96)
+    assert fc.FCN(backbone, 3, stride=16)(torch.rand(1, 3, 50, 70)).shape == (1, 3, 50, 70)
+    with pytest.raises(UsageError, match="no features at stride 8: this backbone has them at 16"):
+        fc.FCN(backbone, 3)
 
 
 def test_it_trains_and_leaves_the_classifier_as_it_was() -> None:

@@ -71,7 +71,7 @@ def test_a_dilated_fcn_is_aligned_and_labels_every_size(geometry: str) -> None:
     atonce = fc.create_model("fcn8s_vgg16", num_classes=3, width=1 / 64, skip_scale=(0.1, 0.01))
     assert isinstance(atonce, fc.FCN)
     both = fc.dilate(atonce, 8)
-    assert both.head.skip_scale == {16: 0.1, 8: 0.01}
+    assert both.head.skip_scale == {32: 1.0, 16: 0.1, 8: 0.01}
     assert both.training
     assert both(torch.rand(1, 3, 33, 65)).shape == (1, 3, 33, 65)
 

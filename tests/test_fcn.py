@@ -15,6 +15,7 @@ from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import BilinearUpsample, Residual
+from fullyconv.surgery import transplant
 
 # vgg16_torchvision is vgg16 with other preprocessing
 DIFFERENT = [name for name in BACKBONES if name != "vgg16_torchvision"]
@@ -23,10 +24,29 @@ GEOMETRIES: list[tuple[str, Geometry]] = [
     *((name, "reference") for name in DIFFERENT if "efficientnet" not in name),
 ]
 STRIDES: list[PredictionStride] = [32, 16, 8]
+# With the coarser scores and, where there are any, without.
+NETS: list[tuple[PredictionStride, bool]] = [*((s, True) for s in STRIDES), (16, False), (8, False)]
 
 
-def build(name: str, geometry: Geometry, stride: PredictionStride, width: float = 1 / 16) -> FCN:
-    return FCN(build_backbone(name, 3, width, geometry), 2, stride).eval()
+def build(
+    name: str,
+    geometry: Geometry,
+    stride: PredictionStride,
+    skips: bool = True,
+    width: float = 1 / 16,
+) -> FCN:
+    model = create_model(
+        ModelConfig(
+            backbone=name,
+            geometry=geometry,
+            stride=stride,
+            skips=skips,
+            width=width,
+            num_classes=2,
+        )
+    ).eval()
+    assert isinstance(model, FCN)
+    return model
 
 
 def linearise(model: FCN, path: int) -> None:
@@ -86,18 +106,18 @@ class Mean(nn.Module):
         return both / 2
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize(("stride", "skips"), NETS)
 @pytest.mark.parametrize(("name", "geometry"), GEOMETRIES)
 @torch.inference_mode()
 def test_every_path_is_aligned_with_the_image(
-    name: str, geometry: Geometry, stride: PredictionStride
+    name: str, geometry: Geometry, stride: PredictionStride, skips: bool
 ) -> None:
     """A picture whose value is its row (then its column) comes out as that ramp, to 0.01 px."""
     size = (420, 390)
     rows = torch.arange(1.0, size[0] + 1).view(1, 1, -1, 1).expand(1, 3, *size)
     columns = torch.arange(1.0, size[1] + 1).view(1, 1, 1, -1).expand(1, 3, *size)
-    for path in (s for s in STRIDES if s >= stride):
-        model = build(name, geometry, stride)
+    for path in (s for s in STRIDES if s == stride or (skips and s > stride)):
+        model = build(name, geometry, stride, skips)
         linearise(model, path)
         for ramp in (rows, columns):
             logits = model(ramp)
@@ -106,20 +126,23 @@ def test_every_path_is_aligned_with_the_image(
             assert error < 0.01, (path, error)
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize(("stride", "skips"), NETS)
 @pytest.mark.parametrize(("name", "geometry"), GEOMETRIES)
-def test_sizes_are_labelled_whole(name: str, geometry: Geometry, stride: PredictionStride) -> None:
+def test_sizes_are_labelled_whole(
+    name: str, geometry: Geometry, stride: PredictionStride, skips: bool
+) -> None:
     """Every size a coarse cell can be cut at, and every remainder by 32 (31 shares no factor)."""
-    check_sizes(build(name, geometry, stride, width=1 / 64), [*range(1, 36), *range(36, 601, 31)])
+    sizes = [*range(1, 36), *range(36, 601, 31)]
+    check_sizes(build(name, geometry, stride, skips, width=1 / 64), sizes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize(("stride", "skips"), NETS)
 @pytest.mark.parametrize(("name", "geometry"), GEOMETRIES)
 def test_all_sizes_are_labelled_whole(
-    name: str, geometry: Geometry, stride: PredictionStride
+    name: str, geometry: Geometry, stride: PredictionStride, skips: bool
 ) -> None:
-    check_sizes(build(name, geometry, stride, width=1 / 64), list(range(1, 601)))
+    check_sizes(build(name, geometry, stride, skips, width=1 / 64), list(range(1, 601)))
 
 
 @torch.inference_mode()
@@ -154,6 +177,45 @@ def test_forward_has_no_branch_on_sizes() -> None:
         for size in ((64, 64), (33, 200), (150, 47)):
             images = torch.rand(1, 3, *size)
             torch.testing.assert_close(exported(images), model(images))
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_a_single_layer_is_what_the_skip_net_has_of_it(name: str) -> None:
+    """Without skips there is nothing after the layer, and its scores are the skip net's own."""
+    whole, layer = build(name, "same", 16), build(name, "same", 16, skips=False)
+    assert list(layer.head.score) == ["16"]
+    assert list(layer.head.upsample) == list(layer.head.offset) == ["1"]
+    assert list(layer.backbone.stages) == ["8", "16"]
+    assert layer.backbone.maps == {s: whole.backbone.maps[s] for s in (8, 16)}
+    assert layer.head.map.stride == 1
+    assert layer.head.map.receptive_field < whole.head.map.receptive_field
+    for score in whole.head.score.values():
+        assert isinstance(score, nn.Conv2d)
+        nn.init.normal_(score.weight)
+    nn.init.zeros_(whole.get_parameter("head.score.32.weight"))
+    report = transplant(layer, whole)
+    assert not report.missing
+    assert all(".32." in name for name in report.extra)
+    images = torch.rand(1, 3, 70, 90)
+    with torch.inference_mode():
+        assert layer(images).abs().max() > 0
+        torch.testing.assert_close(layer(images), whole(images))
+
+
+def test_single_layers_of_a_net_of_several_parts() -> None:
+    """Both heads, both streams, and the fixed factor on the layer, which stays where it was."""
+    heads = create_model("siftflow-fcn8s", width=1 / 16, skips=False).eval()
+    assert heads(torch.rand(1, 3, 20, 30))["geometric"].shape == (1, 3, 20, 30)
+    streams = create_model("nyud-fcn32s-color-hha", width=1 / 16, stride=8, skips=False).eval()
+    assert streams(torch.rand(1, 6, 20, 30)).shape == (1, 40, 20, 30)
+    plain, scaled = (
+        create_model("voc-fcn8s", width=1 / 16, skips=False, skip_scale=(1.0, factor)).eval()
+        for factor in (1.0, 0.25)
+    )
+    nn.init.normal_(plain.get_parameter("head.score.8.weight"))
+    scaled.load_state_dict(plain.state_dict())
+    images = torch.rand(1, 3, 20, 30)
+    torch.testing.assert_close(scaled(images), plain(images) / 4)
 
 
 def test_the_scores_start_at_zero_and_upsampling_is_not_learned() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fullyconv.config import BACKBONES, RELEASED_MODELS
+from fullyconv.config import BACKBONES, RELEASED_MODELS, PredictionStride, model_config
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import Head
@@ -19,6 +19,7 @@ from fullyconv.models.layers import (
     bilinear_kernel,
     trace,
 )
+from fullyconv.network_info import info
 
 # Every crop layer of the release (the authors' */train.prototxt): offset of score, of score_pool4
 # and of score_pool3. The last two crop the skip, which is what a negative offset says.
@@ -48,6 +49,25 @@ def test_receptive_fields_are_the_papers(
     assert at.window(backbone.classifier_pool).receptive_field == with_pooling
     assert at.stride == 32
     assert trace(nn.Conv2d(1, 1, 1), at).convolutions == convolutions
+
+
+# By hand: a 3x3 convolution adds 2 strides, a pooling one, and doubles the stride.
+@pytest.mark.parametrize(("stride", "field", "convolutions"), [(16, 100, 11), (8, 44, 8)])
+def test_facts_of_a_single_layer_are_of_that_layer(
+    stride: PredictionStride, field: int, convolutions: int
+) -> None:
+    config = model_config("voc-fcn8s", stride=stride, skips=False, width=1 / 16)
+    facts = info(config, size=(40, 40), measure=False)
+    assert facts.name == f"fcn{stride}s_vgg16 without skips"
+    assert (facts.receptive_field, facts.max_stride) == (field, stride)
+    assert facts.classifier_receptive_field == field
+    assert facts.convolutions == convolutions
+    assert facts.kernels == {"1": 2 * stride}
+    assert list(facts.offsets) == ["1"]
+    assert str(stride) in str(facts)
+    whole = info(model_config("voc-fcn8s", width=1 / 16), size=(40, 40), measure=False)
+    assert facts.parameters < whole.parameters
+    assert facts.gflop < whole.gflop
 
 
 @pytest.mark.parametrize("name", BACKBONES)

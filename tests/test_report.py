@@ -410,7 +410,7 @@ def test_runs_are_told_apart_and_only_differences_listed(tmp_path: Path) -> None
         "2",
     ]
     keys = [attrs["class"] for attrs in page.all("path") if attrs.get("d") == "M1 4H25"]
-    assert keys == ["c0", "c1"] * 3  # the table and two legends
+    assert keys == ["c0", "c1"] * 4  # the table and three legends
 
 
 def test_equal_recipes_do_not_differ(tmp_path: Path) -> None:

@@ -126,6 +126,23 @@ def test_scales_are_checked() -> None:
         transplant_caffe(create_model("voc-fcn8s-atonce", width=WIDTH), caffe_net("voc-fcn8s"))
 
 
+@pytest.mark.parametrize(
+    ("released", "stride", "score"),
+    [("voc-fcn32s", 32, "score_fr"), ("voc-fcn16s", 16, "score_pool4"),
+     ("voc-fcn8s", 8, "score_pool3")],
+)  # fmt: skip
+def test_a_single_layer_takes_its_part_of_a_file(released: str, stride: int, score: str) -> None:
+    """The file of the net with skips holds it all, under the names the layers have there."""
+    layer = create_model(released, width=WIDTH, skips=False)
+    last = caffe_layers(create_model(released, width=WIDTH))
+    names = list(caffe_layers(layer))
+    assert names[-2:] == [score, list(last)[-1]]
+    assert set(names) <= set(last)
+    report = transplant_caffe(layer, caffe_net(released), strict=False)
+    assert not report.missing
+    assert report.copied == names
+
+
 def test_staged_training_starts_from_the_coarser_network() -> None:
     """A new FCN-16s with FCN-32s's weights and a zero pool4 score says what the 32s would say."""
     coarse = create_model("fcn32s_googlenet", width=1 / 4, num_classes=3).eval()

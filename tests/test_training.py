@@ -299,6 +299,20 @@ def test_a_run_is_not_gone_on_with_by_another_recipe(small: Recipe, tmp_path: Pa
         train(longer(small, max_iters=2), tmp_path / "run", resume=True, progress=False)
 
 
+def test_a_run_from_before_a_setting_existed_goes_on(small: Recipe, tmp_path: Path) -> None:
+    """It was one with the setting's default, and with nothing else."""
+    run = longer(small, max_iters=1)
+    train(run, tmp_path / "run", progress=False)
+    path = tmp_path / "run" / "recipe.json"
+    settings = json.loads(path.read_text())
+    del settings["model"]["skips"], settings["data"]["mask"]
+    path.write_text(json.dumps(settings))
+    train(run, tmp_path / "run", resume=True, progress=False)
+    masked = replace(run, data=replace(run.data, mask="foreground", foreground=("car",)))
+    with pytest.raises(FullyConvError, match="data.mask was 'none' and is 'foreground'"):
+        train(masked, tmp_path / "run", resume=True, progress=False)
+
+
 def test_starts_that_contradict_each_other(small: Recipe) -> None:
     with pytest.raises(UsageError, match="--from-scratch and --init-from contradict each other"):
         replace(small, init_from=("x",))

@@ -20,6 +20,7 @@ Heads = tuple[tuple[str, int], ...]
 Precision = Literal["auto", "float32", "bfloat16"]
 ClassWeights = Literal["none", "inverse", "median_frequency", "enet"]
 Damaged = Literal["stop", "skip"]
+Mask = Literal["none", "foreground", "background", "both"]
 
 
 def _check_choices(config: object) -> None:
@@ -54,6 +55,9 @@ class ModelConfig:
     """reference: the image is padded by 100, as the authors did; same: some 60 % of the work."""
     upsample: Literal["fixed", "learned"] = "fixed"
     """Upsampling between skips: bilinear, or learned from it. The last one is always bilinear."""
+    skips: bool = True
+    """Add finer scores to the coarser; without, the layer at the stride is scored alone, and no
+    later one is computed."""
     skip_scale: tuple[float, float] = (1.0, 1.0)
     """Fixed factors on pool4 and pool3 before their scores (the at-once net: 0.01, 0.0001)."""
     width: float = 1.0
@@ -113,6 +117,13 @@ class DataConfig:
     """Largest relative change of brightness, contrast and saturation."""
     replacement: bool = False
     """Draw each picture from all of them, as the authors do; without it, in shuffled epochs."""
+    void: tuple[str, ...] = ()
+    """Classes that the network shall not know: their pixels are void, trained on and scored."""
+    mask: Mask = "none"
+    """What is hidden of each picture, trained on and scored, by its labels: nothing, the foreground
+    or the background by the mean colour, or both by a colour each, so that shape alone is seen."""
+    foreground: tuple[str, ...] = ()
+    """Classes that are foreground; all else, void included, is background."""
     damaged: Damaged = "stop"
     """What a file does that cannot be read: stop the run, or be left out, with a warning."""
     workers: int = 1
@@ -261,6 +272,16 @@ class Recipe:
         """Plain lists, numbers and text, for a checkpoint's header and the run folder."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return values
+
+
+def network_name(backbone: str, stride: int, skips: bool = True) -> str:
+    """What a network is called, as far as its configuration tells.
+
+    Example:
+        >>> network_name("vgg16", 16), network_name("vgg16", 16, skips=False)
+        ('fcn16s_vgg16', 'fcn16s_vgg16 without skips')
+    """
+    return f"fcn{stride}s_{backbone}{'' if skips else ' without skips'}"
 
 
 def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:

@@ -16,7 +16,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from fullyconv.checkpoint import Header
+from fullyconv.config import Mask
 from fullyconv.data.folder import FolderDataset, Sample
+from fullyconv.data.masking import Masking
 from fullyconv.errors import UsageError
 from fullyconv.files import write_json
 from fullyconv.images import save_image
@@ -27,6 +29,7 @@ from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
 from fullyconv.protocols import MEASURES, Protocol, protocol
 from fullyconv.report.classes import SCORES, percent
+from fullyconv.report.record import flat_settings
 from fullyconv.report.scores import write_scores_page
 from fullyconv.visualize import beside, first_picture, near_boundaries, overlay
 
@@ -246,6 +249,8 @@ def evaluate(
     *,
     split: str = "val",
     rule: str = "",
+    mask: Mask | None = None,
+    foreground: Sequence[str] = (),
     boundary: int = 0,
     worst: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -261,6 +266,9 @@ def evaluate(
         data: Data set folder, which holds the split's folder.
         split: Sub-folder with ``images/`` and ``labels/``.
         rule: Name of a protocol (:data:`~fullyconv.protocols.PROTOCOLS`), which says the split.
+        mask: What is hidden of each picture, by its labels: see
+            :class:`~fullyconv.data.masking.Masking`. None: as the model was trained.
+        foreground: Classes that are foreground; empty: as the model was trained.
         boundary: Also score the pixels up to this far from a boundary on their own; 0 for no.
         worst: How many of the worst pictures to write beside ``out``, truth and prediction shown.
         out: JSON file for the scores, per-class IU and the confusion matrix; a page that shows
@@ -269,7 +277,7 @@ def evaluate(
 
     Raises:
         FullyConvError: If the model or the data cannot be read, or do not fit each other.
-        UsageError: If there is no such protocol, or a number is below 0.
+        UsageError: If there is no such protocol or class, or a number is below 0.
     """
     if min(boundary, worst) < 0:
         raise UsageError(f"boundary is {boundary} and worst {worst}; both must be at least 0")
@@ -279,7 +287,10 @@ def evaluate(
     if counted is not None:
         counted.check(header.labels)
         split = counted.split
-    dataset = FolderDataset(data, split, header.labels, header.preprocess.inputs, header.heads)
+    hidden = _masking(header, mask, foreground)
+    dataset = FolderDataset(
+        data, split, header.labels, header.preprocess.inputs, header.heads, hidden
+    )
     tally = Tally(dataset.spaces, counted.void_ids if counted else (), boundary, worst)
     tally = score(predictor, dataset, tally, progress=progress)
     about: dict[str, Any] = {"model": os.fspath(model), "data": str(Path(data) / split)}
@@ -287,11 +298,22 @@ def evaluate(
         about["protocol"] = rule
     if boundary:
         about["boundary_width"] = boundary
+    if hidden is not None:
+        about["mask"] = hidden.kind
+        about["foreground"] = [header.labels.categories[i] for i in hidden.foreground]
     result = Evaluation.of(tally, header, about, counted)
     if out is not None and this_process().is_main_process:
         _write(result, tally, Path(out))
     this_process().wait_for_everyone()
     return result
+
+
+def _masking(header: Header, mask: Mask | None, foreground: Sequence[str]) -> Masking | None:
+    """What is hidden; what was not said is as in the training of the model, if that is known."""
+    trained = flat_settings(dict(header.info))
+    mask = trained.get("recipe.data.mask", "none") if mask is None else mask
+    foreground = foreground or trained.get("recipe.data.foreground", ())
+    return Masking.of(mask, foreground, header.labels, header.preprocess)
 
 
 def _write(result: Evaluation, tally: Tally, out: Path) -> None:

@@ -62,8 +62,18 @@ def write_json(path: str | os.PathLike[str], values: Any) -> None:
     Raises:
         FullyConvError: If the file cannot be written.
     """
-    text = json.dumps(values, indent=1).encode()
-    write_whole(path, lambda file: file.write(text))
+    write_text(path, json.dumps(values, indent=1))
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        FullyConvError: If the file cannot be written.
+    """
+    # a name from JSON may hold half a character, which no encoding has
+    content = text.encode(errors="replace")
+    write_whole(path, lambda file: file.write(content))
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 
 IGNORE_INDEX = 255
 """Void: the label that no loss and no metric counts, in every target array."""
@@ -94,6 +94,44 @@ class LabelSpace:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.categories)
+
+    def index(self, name: str) -> int:
+        """Id of a class by its name.
+
+        Raises:
+            UsageError: If there is none of that name.
+
+        Example:
+            >>> VOC.index("person")
+            15
+        """
+        if name not in self.categories:
+            known = did_you_mean(name, list(self.categories))
+            raise UsageError(f"there is no class {name!r}. {known}")
+        return self.categories.index(name)
+
+    def without(self, names: Sequence[str]) -> LabelSpace:
+        """The label space of the other classes; pixels of these become void.
+
+        Args:
+            names: Classes to leave out.
+
+        Raises:
+            UsageError: If there is no such class.
+            FullyConvError: If none is left.
+
+        Example:
+            >>> VOC.without(["background"]).num_classes
+            20
+        """
+        out = {self.index(name) for name in names}
+        kept = [i for i in range(self.num_classes) if i not in out]
+        return LabelSpace(
+            categories=tuple(self.categories[i] for i in kept),
+            palette=tuple(self.palette[i] for i in kept),
+            raw_ids=tuple(self.raw_ids[i] for i in kept),
+            void=(*self.void, *(self.raw_ids[i] for i in sorted(out))),
+        )
 
     def encode(self, raw: NDArray[np.integer[Any]], source: object = "labels") -> NDArray[np.uint8]:
         """Turn the ids of a label file into class ids.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fullyconv.config import ModelConfig, model_config
+from fullyconv.config import ModelConfig, model_config, network_name
 from fullyconv.errors import UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN, Head
@@ -105,17 +105,20 @@ def info(
     fcn = _one_stream(model)
     backbone = fcn.backbone
     head = next(m for m in model.modules() if isinstance(m, Head))
-    seen = backbone.maps[32].receptive_field
-    stride = int(backbone.maps[32].stride)
+    coarsest = backbone.maps[head.taps[0]]
+    stride = int(coarsest.stride)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, config.in_channels, *size, device="meta"))
     seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
     return NetworkInfo(
-        name=name if isinstance(name, str) else f"fcn{config.stride}s_{config.backbone}",
-        convolutions=backbone.maps[32].convolutions + 1,
+        name=name
+        if isinstance(name, str)
+        else network_name(config.backbone, config.stride, config.skips),
+        convolutions=coarsest.convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
-        receptive_field=seen,
-        classifier_receptive_field=seen + stride * (backbone.classifier_pool - 1),
+        receptive_field=coarsest.receptive_field,
+        classifier_receptive_field=coarsest.receptive_field
+        + stride * (backbone.classifier_pool - 1),
         max_stride=stride,
         offsets=dict(head.offset),
         kernels={grid: kernel_size(up) for grid, up in head.upsample.items()},

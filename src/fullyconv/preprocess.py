@@ -92,6 +92,17 @@ class Preprocess:
         return planes
 
     @property
+    def mean_pixel(self) -> tuple[float, ...]:
+        """The pixel, in the channels of a picture as read, that becomes zero.
+
+        Example:
+            >>> [round(value) for value in CAFFE.mean_pixel]  # red first
+            [123, 117, 104]
+        """
+        mean = tuple(value / self.scale for value in self.mean)
+        return (*mean[2::-1], *mean[3:]) if self.order == "BGR" else mean
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the arrays it takes: uint8, or float32 where depth is among the inputs."""
         return np.dtype(np.float32 if "depth" in self.inputs else np.uint8)

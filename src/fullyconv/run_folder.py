@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-from fullyconv.config import Recipe
+from fullyconv.config import ModelConfig, Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
@@ -87,6 +87,8 @@ class RunFolder:
             raise FullyConvError(f"{path}: no such file, so there is no run to resume") from error
         except (OSError, ValueError) as error:
             raise FullyConvError(f"{path}: the run's recipe cannot be read ({error})") from error
+        # a run from before a setting existed was one with what is now its default
+        before = flat_settings(Recipe(model=ModelConfig()).to_dict()) | before
         now = flat_settings(recipe.to_dict())
         changed = [
             f"{key} was {before.get(key)!r} and is {now.get(key)!r}"

@@ -18,12 +18,9 @@ from fullyconv.models.layers import BilinearUpsample, bilinear_kernel
 
 # Caffe's names of the class scores by the stride they are taken at (the authors' */net.py).
 _SCORES = {"32": "score_fr", "16": "score_pool4", "8": "score_pool3"}
-# Of the upsampling, by the number of skips and then by the grid it lands on.
-_UPSAMPLINGS = (
-    {"1": "upscore"},
-    {"16": "upscore2", "1": "upscore16"},
-    {"16": "upscore2", "8": "upscore_pool4", "1": "upscore8"},
-)
+# Of the upsampling: onto a skip, by the grid it lands on; onto the image, by the finest tap.
+_ONTO_SKIP = {"16": "upscore2", "8": "upscore_pool4"}
+_ONTO_IMAGE = {32: "upscore", 16: "upscore16", 8: "upscore8"}
 _SCALES = {16: "scale_pool4", 8: "scale_pool3"}
 _HEAD_SUFFIX = {"semantic": "_sem", "geometric": "_geo"}  # siftflow-fcn*/net.py
 
@@ -98,7 +95,7 @@ def _head(head: Head) -> Iterator[tuple[str, nn.Module]]:
     for stride, score in head.score.items():
         yield _SCORES[stride], score
     for grid, upsample in head.upsample.items():
-        yield _UPSAMPLINGS[len(head.skips)][grid], upsample
+        yield _ONTO_SKIP.get(grid, _ONTO_IMAGE[head.taps[-1]]), upsample
 
 
 def load_caffemodel(
@@ -223,7 +220,7 @@ def _check_scales(model: nn.Module, given: dict[str, CaffeLayer], source: object
         for stride, name in _SCALES.items():
             factor = head.skip_scale[stride]
             found = float(given[name].blobs[0].flat[0]) if name in given else 1.0
-            if stride in head.skips and not np.isclose(found, factor):
+            if stride in head.taps and not np.isclose(found, factor):
                 raise FullyConvError(
                     f"{source}: the stride-{stride} skip is scaled by {found:g}, in the network by "
                     f"{factor:g}; create it with the matching skip_scale"

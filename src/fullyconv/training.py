@@ -18,6 +18,7 @@ import fullyconv
 from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.batches import Batch, training_batches
+from fullyconv.data.masking import Masking
 from fullyconv.data.prepare.ready import ready
 from fullyconv.data.sources import (
     augmentation,
@@ -98,7 +99,7 @@ def train(
             if interrupted() and run.iteration < steps:
                 raise FullyConvError(
                     f"stopped after {run.iteration} of {steps} steps, which are saved; the same "
-                    "command with --resume goes on from there"
+                    "command goes on from there (fcn train with --resume)"
                 )
     run.accelerator.wait_for_everyone()
     return run.folder.best_path
@@ -132,7 +133,11 @@ class _Run:
             recipe = replace(recipe, optim=replace(recipe.optim, precision=precision))
         self.recipe = recipe
         self.preprocess = preprocess(recipe)
-        self.training_set, self.validation_set = open_datasets(recipe.data, self.labels, self.heads)
+        data = recipe.data
+        masking = Masking.of(data.mask, data.foreground, self.labels, self.preprocess)
+        self.training_set, self.validation_set = open_datasets(
+            data, self.labels, self.heads, masking
+        )
         self.weights = self._class_weights()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)

@@ -8,12 +8,16 @@ from typing import Annotated
 
 import tyro
 
+from fullyconv.config import Mask
+
 
 def evaluate(
     model: Annotated[str, tyro.conf.Positional],
     data: Annotated[Path, tyro.conf.Positional],
     split: str = "val",
     protocol: str = "",
+    mask: Mask | None = None,
+    foreground: tuple[str, ...] = (),
     boundary: int = 0,
     worst: int = 0,
     out: Path = Path("scores.json"),
@@ -27,6 +31,8 @@ def evaluate(
         protocol: Count as a published score was counted, and print it beside this one:
             voc-seg11valid, voc-val, nyudv2-test, siftflow-test, context-60, context-59 or
             camvid-test. It says the split.
+        mask: What is hidden of each picture by its labels; as the model was trained, if not given.
+        foreground: Classes that are foreground; as the model was trained, if not given.
         boundary: Also score the pixels up to this far from a boundary on their own.
         worst: How many of the worst pictures to write beside the scores.
         out: JSON file for the scores and the confusion matrix; beside it, a page that shows
@@ -40,6 +46,8 @@ def evaluate(
         data,
         split=split,
         rule=protocol,
+        mask=mask,
+        foreground=foreground,
         boundary=boundary,
         worst=worst,
         out=out,

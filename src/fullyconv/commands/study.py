@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from fullyconv.commands.training_studies import TRAINING
+
 
 def study(args: Sequence[str]) -> int:
     """Run one of the paper's studies and show its table beside what was published.
@@ -16,4 +18,4 @@ def study(args: Sequence[str]) -> int:
     return int(tyro.extras.subcommand_cli_from_dict(_STUDIES, args=list(args), prog="fcn study"))
 
 
-_STUDIES: dict[str, Callable[..., int]] = {}
+_STUDIES: dict[str, Callable[..., int]] = {**TRAINING}

@@ -42,8 +42,7 @@ def train(args: Sequence[str]) -> int:
         choices, args=list(args), prog="fcn train", description=_DESCRIPTION
     )
     recipe = Recipe(**{field.name: getattr(chosen, field.name) for field in fields(Recipe)})
-    # large pages for large tensors; PyTorch looks once, before its first tensor
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    use_large_pages()
     from fullyconv import training as verb
     from fullyconv.processes import this_process
 
@@ -56,6 +55,11 @@ def train(args: Sequence[str]) -> int:
         root = settings["data"]["root"]  # perhaps prepared beside the one that was given
         print(f"Next: fcn evaluate {best} {root} --split {recipe.data.val}")
     return 0
+
+
+def use_large_pages() -> None:
+    """Large pages for large tensors; PyTorch looks once, before its first tensor."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 _DESCRIPTION = """\

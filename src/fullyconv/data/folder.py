@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.data.masking import Masking
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, image_size, read_depth, read_labels, read_photo
 from fullyconv.labels import LabelSpace
@@ -56,6 +57,7 @@ class FolderDataset:
         inputs: Folders whose files of one name are stacked: ``images``, ``hha``, ``depth``.
         heads: For a network of several heads, what the ids in further folders of labels mean, by
             the folders' names.
+        masking: Hides part of each picture as it is read; None for nothing.
 
     Attributes:
         spaces: What the ids mean, for each head.
@@ -72,8 +74,10 @@ class FolderDataset:
         labels: LabelSpace,
         inputs: Sequence[str] = ("images",),
         heads: Mapping[str, LabelSpace] | None = None,
+        masking: Masking | None = None,
     ) -> None:
         heads = heads or {}
+        self.masking = masking
         self.labels, self.spaces = labels, (labels, *heads.values())
         self.inputs = tuple(inputs)
         self.root = Path(root)
@@ -98,6 +102,8 @@ class FolderDataset:
         image = _stack(parts, files.inputs)
         target = self.target(index)
         self.check_size(index, target, image.shape[:2])
+        if self.masking is not None:
+            image = self.masking(image, target)
         return Sample(files.name, image, target)
 
     def check_size(

@@ -10,6 +10,7 @@ from pathlib import Path
 from fullyconv.config import DataConfig, Heads, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
+from fullyconv.data.masking import Masking
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
 from fullyconv.preprocess import Preprocess, preprocess_for
@@ -18,12 +19,16 @@ CLASSES = "classes.json"
 
 
 def label_space(data: DataConfig) -> LabelSpace:
-    """The label space of a data set: named, or its own ``classes.json``.
+    """The label space of a data set: named, or its own ``classes.json``; less what is to be void.
 
     Raises:
-        UsageError: If there is none of that name.
+        UsageError: If there is none of that name, or no class that is to be void.
         FullyConvError: If the file is missing or not readable.
     """
+    return _all_classes(data).without(data.void)
+
+
+def _all_classes(data: DataConfig) -> LabelSpace:
     if data.labels == "auto":
         return read_label_space(_root(data) / CLASSES)
     if data.labels not in LABEL_SPACES:
@@ -108,7 +113,10 @@ def _root(data: DataConfig) -> Path:
 
 
 def open_datasets(
-    data: DataConfig, labels: LabelSpace, heads: Mapping[str, LabelSpace] | None = None
+    data: DataConfig,
+    labels: LabelSpace,
+    heads: Mapping[str, LabelSpace] | None = None,
+    masking: Masking | None = None,
 ) -> tuple[FolderDataset, FolderDataset | None]:
     """The pictures to train on, and those to score, if any.
 
@@ -116,10 +124,10 @@ def open_datasets(
         FullyConvError: If a folder is not as expected, or pictures are in both.
     """
     root = _root(data)
-    training = FolderDataset(root, data.train, labels, data.inputs, heads)
+    training = FolderDataset(root, data.train, labels, data.inputs, heads, masking)
     if not data.val:
         return training, None
-    validation = FolderDataset(root, data.val, labels, data.inputs, heads)
+    validation = FolderDataset(root, data.val, labels, data.inputs, heads, masking)
     shared = {files.name for files in training.files} & {files.name for files in validation.files}
     if shared:
         raise FullyConvError(

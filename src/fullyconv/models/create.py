@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fullyconv.config import ModelConfig, model_config
-from fullyconv.models.backbones import build_backbone
+from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.fusion import LateFusion, MultiHead
 
@@ -42,9 +42,7 @@ def create_model(name: str | ModelConfig, **overrides: Any) -> Network:
         part = config.in_channels // len(config.streams)
         return LateFusion({stream: _fcn(config, part) for stream in config.streams})
     if config.heads:
-        backbone = build_backbone(
-            config.backbone, config.in_channels, config.width, config.geometry
-        )
+        backbone = _backbone(config, config.in_channels)
         heads = {
             task: Head(backbone, classes, config.stride, config.upsample, config.skip_scale)
             for task, classes in config.heads
@@ -54,5 +52,10 @@ def create_model(name: str | ModelConfig, **overrides: Any) -> Network:
 
 
 def _fcn(config: ModelConfig, in_channels: int) -> FCN:
-    backbone = build_backbone(config.backbone, in_channels, config.width, config.geometry)
+    backbone = _backbone(config, in_channels)
     return FCN(backbone, config.num_classes, config.stride, config.upsample, config.skip_scale)
+
+
+def _backbone(config: ModelConfig, in_channels: int) -> Backbone:
+    backbone = build_backbone(config.backbone, in_channels, config.width, config.geometry)
+    return backbone if config.skips else backbone.until(config.stride)

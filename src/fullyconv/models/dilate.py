@@ -78,9 +78,9 @@ def _fcn(model: FCN, stride: int) -> FCN:
             "this network learned its upsampling, for which there are no weights at another "
             "stride; dilate its backbone and train the scores anew"
         )
-    finest = min(head.skips, default=32)
+    finest = min(head.taps)
     scale = [head.skip_scale[s] for s in (16, 8)]
-    dilated = FCN(dilate(model.backbone, stride), head.num_classes, finest, "fixed", scale)  # type: ignore[arg-type]
+    dilated = FCN(dilate(model.backbone, stride), head.num_classes, finest, "fixed", scale)
     dilated.head.score.load_state_dict(head.score.state_dict())
     return dilated.train(model.training)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fullyconv.config import PredictionStride
+from fullyconv.errors import UsageError
 from fullyconv.models.backbones.backbone import Backbone
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import BilinearUpsample, LearnedUpsample, trace
@@ -20,7 +21,8 @@ class Head(nn.Module):
 
     A 1x1 convolution scores each tap. From coarse to fine, the scores are upsampled onto the grid
     of the next finer ones and added to them; the last upsampling lands on the image. Kernels and
-    offsets are derived from the coordinate maps, once, when the head is built.
+    offsets are derived from the coordinate maps, once, when the head is built. Over a backbone that
+    ends at the prediction stride there is one tap and nothing to add: a single layer's scores.
 
     In "same" geometry the scores' outermost cells are repeated before each upsampling, so that the
     result covers the image; in reference geometry the padded backbone sees to that.
@@ -33,9 +35,13 @@ class Head(nn.Module):
         skip_scale: Fixed factors on the stride-16 and stride-8 features before they are scored.
 
     Attributes:
+        taps: Strides that are scored, from coarse to fine.
         offset: For each landing, Caffe's crop offset: which upsampled cell lies on cell 0 of the
             finer grid. Negative: the finer grid starts first and is cropped instead.
         map: Where the logits lie: on the image's own pixels, with the receptive field.
+
+    Raises:
+        UsageError: If the backbone has no features at the prediction stride.
 
     Shape:
         features ``{s: (N, channels[s], h, w)}`` and images (N, C, H, W) to (N, num_classes, H, W).
@@ -51,19 +57,25 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.skips = tuple(s for s in (16, 8) if s >= stride)
-        self.skip_scale = dict(zip((16, 8), skip_scale, strict=True))
+        self.taps = tuple(s for s in (32, 16, 8) if s >= stride and s in backbone.maps)
+        if stride not in self.taps:
+            raise UsageError(
+                f"there are no features at stride {stride}: this backbone has them at "
+                f"{', '.join(map(str, sorted(backbone.maps)))}"
+            )
+        self.skip_scale = dict(zip((32, 16, 8), (1.0, *skip_scale), strict=True))
         self.edge = backbone.edge
         self.score = nn.ModuleDict()
-        for s in (32, *self.skips):
+        for s in self.taps:
             self.score[str(s)] = score = nn.Conv2d(backbone.channels[s], num_classes, 1)
             nn.init.zeros_(score.weight)  # paper, section 4.3: zero-initialised class scores
             assert score.bias is not None
             nn.init.zeros_(score.bias)
         self.upsample = nn.ModuleDict()
         self.offset: dict[str, int] = {}
-        at = trace(self.score["32"], backbone.maps[32])
-        for s in self.skips:
+        first, *skips = self.taps
+        at = trace(self.score[str(first)], backbone.maps[first])
+        for s in skips:
             at = self._add_upsample(str(s), at, backbone.maps[s], learned=upsample == "learned")
         self.map = self._add_upsample("1", at, CoordMap(), learned=False)
 
@@ -87,13 +99,18 @@ class Head(nn.Module):
 
     def forward(self, features: dict[int, Tensor], images: Tensor) -> Tensor:
         """Return the logits; shapes as in the class docstring."""
-        scores: Tensor = self.score["32"](features[32])
-        for s in self.skips:
-            scale = self.skip_scale[s]
-            skip = self.score[str(s)](features[s] if scale == 1 else features[s] * scale)
-            scores, skip = self._land(str(s), scores, skip)
+        first, *skips = self.taps
+        scores = self._scores(first, features)
+        for s in skips:
+            scores, skip = self._land(str(s), scores, self._scores(s, features))
             scores = scores + skip
         return self._land("1", scores, images)[0]
+
+    def _scores(self, stride: int, features: dict[int, Tensor]) -> Tensor:
+        """The class scores of one tap."""
+        tap, scale = features[stride], self.skip_scale[stride]
+        scores: Tensor = self.score[str(stride)](tap if scale == 1 else tap * scale)
+        return scores
 
     def _land(self, name: str, scores: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
         """Upsample ``scores``, then crop whichever of the two maps starts first to the other."""

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.report.page import STYLE
 from fullyconv.report.record import Numbers
 
 # The drawing's size and what is left free for the labels, in units of about a pixel
@@ -20,6 +21,7 @@ LEFT, RIGHT, TOP, BOTTOM = 80, 16, 32, 46
 POINTS = 600  # of one curve: more than the pixels of its width would not be seen
 MARKED = 60  # points up to which each is a dot that says its value
 COLORS = 8  # that the page knows; more curves are told apart by dashes
+_LEGEND = 2  # names side by side below a drawing that stands alone
 _LARGEST = 1e30  # what is beyond is no loss any more, and ratios would overflow
 
 
@@ -29,7 +31,7 @@ class Line:
 
     Attributes:
         label: What it is, for the legend.
-        x: (N,) steps, rising.
+        x: (N,) steps, or another measure of how far a run has come, rising.
         y: (N,) values; NaN leaves a gap.
         color: Number of its colour and dashes.
         faint: Whether it is the background of another curve.
@@ -170,17 +172,19 @@ def line_chart(
     unit: str,
     lines: Sequence[Line],
     *,
+    across: str = "step",
     steps: float = 1.0,
     from_zero: bool = False,
     wide: float = math.inf,
 ) -> str:
-    """Curves over the steps.
+    """Curves over the steps, or over another measure of how far a run has come.
 
     Args:
         title: What is drawn.
         unit: The vertical axis's label.
         lines: The curves, the background first.
-        steps: Steps that the horizontal axis has at least.
+        across: The horizontal axis's label.
+        steps: What the horizontal axis reaches at least.
         from_zero: Whether the vertical axis begins at 0.
         wide: Ratio of highest to lowest value from which the vertical axis is logarithmic.
 
@@ -188,11 +192,73 @@ def line_chart(
         A figure with title, drawing and, for several curves, a legend; empty if there is nothing
         to draw.
     """
-    lines = [_drawable(line) for line in lines]
-    lines = [line for line in lines if not np.isnan(line.y).all()]
+    lines = _with_values(lines)
     if not lines:
         return ""
-    across = linear_axis(0.0, max(steps, *(float(line.x[-1]) for line in lines)), rounded=False)
+    entries = "".join(f"<li>{legend_key(line)}{escape(line.label)}</li>" for line in lines)
+    legend = f'<ul class="legend">{entries}</ul>' if len(lines) > 1 else ""
+    return (
+        f"<figure><figcaption>{escape(title)}</figcaption>"
+        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}">'
+        f"{_drawn(title, unit, lines, across, steps, from_zero, wide)}</svg>{legend}</figure>"
+    )
+
+
+def chart_file(
+    title: str,
+    unit: str,
+    lines: Sequence[Line],
+    *,
+    across: str = "step",
+    wide: float = math.inf,
+) -> str:
+    """Curves as an SVG that stands alone, its legend below them.
+
+    Args:
+        title: What is drawn, for who cannot see it.
+        unit: The vertical axis's label, which begins at 0.
+        lines: The curves.
+        across: The horizontal axis's label.
+        wide: Ratio of highest to lowest value from which the vertical axis is logarithmic.
+
+    Returns:
+        The file's text; empty if there is nothing to draw.
+    """
+    lines = _with_values(lines)
+    if not lines:
+        return ""
+    cell = (WIDTH - LEFT) // _LEGEND
+    entries = ""
+    for i, line in enumerate(lines):
+        x, y = LEFT + i % _LEGEND * cell, HEIGHT + 12 + i // _LEGEND * 20
+        entries += (
+            f'<path class="{line.style}" d="M{x} {y}h24"/>'
+            f'<text x="{x + 30}" y="{y}" dy=".35em">{escape(line.label)}</text>'
+        )
+    height = HEIGHT + 24 + (len(lines) - 1) // _LEGEND * 20
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height}">'
+        f"<style>{STYLE}svg {{ background: var(--back); font-family: sans-serif; }}</style>"
+        f"{_drawn(title, unit, lines, across, 0.0, True, wide)}{entries}</svg>\n"
+    )
+
+
+def _with_values(lines: Sequence[Line]) -> list[Line]:
+    drawable = [_drawable(line) for line in lines]
+    return [line for line in drawable if not np.isnan(line.y).all()]
+
+
+def _drawn(
+    title: str,
+    unit: str,
+    lines: Sequence[Line],
+    below: str,
+    least: float,
+    from_zero: bool,
+    wide: float,
+) -> str:
+    """What stands inside a drawing: words, axes and curves."""
+    across = linear_axis(0.0, max(least, *(float(line.x[-1]) for line in lines)), rounded=False)
     low, high = (
         float(f([f(line.y[~np.isnan(line.y)]) for line in lines])) for f in (np.min, np.max)
     )
@@ -200,15 +266,11 @@ def line_chart(
         up, unit = log_axis(low, high), f"{unit} (logarithmic)"
     else:
         up = linear_axis(min(0.0, low) if from_zero else low, high)
-    entries = "".join(f"<li>{legend_key(line)}{escape(line.label)}</li>" for line in lines)
-    legend = f'<ul class="legend">{entries}</ul>' if len(lines) > 1 else ""
-    told = escape("; ".join(_in_words(line) for line in lines if not line.faint))
+    told = escape("; ".join(_in_words(line, below) for line in lines if not line.faint))
+    curves = "".join(_curve(line, across, up, below) for line in lines)
     return (
-        f"<figure><figcaption>{escape(title)}</figcaption>"
-        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}">'
         f"<title>{escape(title)}</title><desc>{told}</desc>"
-        f"{_frame(across, up, unit)}{''.join(_curve(line, across, up) for line in lines)}</svg>"
-        f"{legend}</figure>"
+        f"{_frame(across, up, unit, below)}{curves}"
     )
 
 
@@ -227,14 +289,19 @@ def _drawable(line: Line) -> Line:
     return Line(line.label, line.x[index], y[index], line.color, line.faint, line.marked)
 
 
-def _in_words(line: Line) -> str:
+def _at(across: str, value: float) -> str:
+    """Where on the horizontal axis, in words."""
+    return f"at step {value:,.0f}" if across == "step" else f"at {number_text(value)} {across}"
+
+
+def _in_words(line: Line, across: str) -> str:
     index = np.flatnonzero(~np.isnan(line.y))
     (first, last), lowest, highest = (
         index[[0, -1]],
         index[line.y[index].argmin()],
         index[line.y[index].argmax()],
     )
-    say = [f"{number_text(line.y[i])} at step {line.x[i]:,.0f}" for i in (first, last)]
+    say = [f"{number_text(line.y[i])} {_at(across, line.x[i])}" for i in (first, last)]
     ends = " to ".join(say) if first != last else say[0]
     return (
         f"{line.label}: {ends}, lowest {number_text(line.y[lowest])}, "
@@ -253,7 +320,7 @@ def _ys(axis: Axis, values: Numbers) -> list[float]:
     return places
 
 
-def _frame(across: Axis, up: Axis, unit: str) -> str:
+def _frame(across: Axis, up: Axis, unit: str, below: str) -> str:
     """Grid, tick labels and the names of the axes."""
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = [f'<text class="name" x="2" y="16">{escape(unit)}</text>']
@@ -274,12 +341,12 @@ def _frame(across: Axis, up: Axis, unit: str) -> str:
         )
     parts.append(
         f'<path class="axis" d="M{LEFT} {bottom}H{right}"/>'
-        f'<text class="name" x="{right}" y="{HEIGHT - 6}" text-anchor="end">step</text>'
+        f'<text class="name" x="{right}" y="{HEIGHT - 6}" text-anchor="end">{escape(below)}</text>'
     )
     return "".join(parts)
 
 
-def _curve(line: Line, across: Axis, up: Axis) -> str:
+def _curve(line: Line, across: Axis, up: Axis, below: str) -> str:
     xs, ys = _xs(across, line.x), _ys(up, line.y)
     path, pen = [], "M"
     for x, y in zip(xs, ys, strict=True):
@@ -294,8 +361,8 @@ def _curve(line: Line, across: Axis, up: Axis) -> str:
     if line.marked and len(xs) <= MARKED:
         dots = "".join(
             f'<circle class="{line.style}" cx="{x}" cy="{y}" r="3.5"><title>'
-            f"{escape(line.label)}: {number_text(value)} at step {step:,.0f}</title></circle>"
-            for x, y, step, value in zip(xs, ys, line.x, line.y, strict=True)
+            f"{escape(line.label)}: {number_text(value)} {_at(below, where)}</title></circle>"
+            for x, y, where, value in zip(xs, ys, line.x, line.y, strict=True)
             if not math.isnan(y)
         )
     return f'<path class="{line.style}" d="{"".join(path)}"/>{dots}'

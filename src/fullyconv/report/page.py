@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from fullyconv.files import write_whole
+from fullyconv.files import write_text
 
 STYLE = """
 :root {
@@ -112,9 +112,7 @@ def write_page(path: Path, title: str, body: str) -> Path:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
     )
-    # A name from JSON may hold half a character, which no encoding has
-    content = text.encode(errors="replace")
-    write_whole(path, lambda file: file.write(content))
+    write_text(path, text)
     return path
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.config import network_name
 from fullyconv.labels import LABEL_SPACES, Color
 
 Numbers = NDArray[np.float64]
@@ -74,8 +75,9 @@ class RunRecord:
     def network(self) -> str:
         """Network and data in words, as far as the recipe tells; else empty."""
         backbone, stride = (self.settings.get(f"model.{key}") for key in ("backbone", "stride"))
+        skips = self.settings.get("model.skips", True) is True
         root = self.settings.get("data.root")
-        network = f"fcn{stride}s_{backbone}" if backbone and stride else ""
+        network = network_name(backbone, stride, skips) if backbone and stride else ""
         data = re.split(r"[\\/]", root.rstrip("\\/"))[-1] if isinstance(root, str) else ""
         return " on ".join(part for part in (network, data) if part)
 
@@ -95,13 +97,18 @@ class RunRecord:
         return float(found[index]), float(self.scoring["step"][index])
 
     @property
-    def minutes(self) -> float:
-        """How long the steps took, scorings between them included; NaN if it is not derivable."""
+    def clock(self) -> Numbers:
+        """Minutes of training until each of its lines, scorings left out; NaN if not derivable."""
         steps, speed = self.training["step"], self.training["pictures_per_second"]
         passes = (self.settings.get(f"optim.{key}") for key in ("batch_size", "iter_size"))
         pictures = math.prod(map(number, passes)) * np.diff(steps, prepend=0)
-        known = len(steps) and (speed > 0).all()
-        return float((pictures / speed).sum()) / 60 if known else math.nan
+        minutes = np.divide(pictures, 60 * speed, out=np.full(len(steps), np.nan), where=speed > 0)
+        return np.cumsum(minutes)
+
+    @property
+    def minutes(self) -> float:
+        """How long the steps took; NaN if it is not derivable."""
+        return float(self.clock[-1]) if len(self.clock) else math.nan
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -18,7 +18,7 @@ from fullyconv.report.classes import SCORES, classes, percent
 from fullyconv.report.page import sample_figure, table, write_page
 from fullyconv.report.record import Numbers, RunRecord, number, read_run
 
-_SPREAD = 50  # ratio of highest to lowest loss from which its axis is logarithmic
+SPREAD = 50  # ratio of highest to lowest loss from which its axis is logarithmic
 
 
 def write_report(folder: str | os.PathLike[str]) -> Path:
@@ -150,7 +150,7 @@ def _curves(run: RunRecord) -> str:
         for color, (key, label) in enumerate(SCORES.items())
     ]
     charts = [
-        line_chart("Loss", "loss", losses, from_zero=True, wide=_SPREAD),
+        line_chart("Loss", "loss", losses, from_zero=True, wide=SPREAD),
         line_chart("Scores on the validation pictures", "per cent", scores, steps=run.steps),
         line_chart(
             "Learning rate", "rate", [Line("rate", steps, run.training["lr"])], from_zero=True
@@ -205,10 +205,25 @@ def _recipe(run: RunRecord) -> str:
     )
 
 
-def _loss_lines(names: Sequence[str], runs: Sequence[RunRecord]) -> list[Line]:
+def loss_lines(
+    names: Sequence[str], runs: Sequence[RunRecord], *, by_clock: bool = False
+) -> list[Line]:
+    """The losses of runs, each the mean of the 5 % of log lines around, as curves.
+
+    Args:
+        names: What the runs are called.
+        runs: What is in their folders.
+        by_clock: Over the minutes of training; without it, over the steps.
+    """
     return [
-        Line(name, run.training["step"], smooth(run.training["loss"]), color)
+        Line(
+            name,
+            run.clock if by_clock else run.training["step"],
+            smooth(run.training["loss"]),
+            color,
+        )
         for color, (name, run) in enumerate(zip(names, runs, strict=True))
+        if not (by_clock and np.isnan(run.clock).any())
     ]
 
 
@@ -219,7 +234,7 @@ def _runs_table(names: Sequence[str], runs: Sequence[RunRecord]) -> str:
             escape(run.network or "n/a"),
             *_key_facts(run).values(),
         ]
-        for line, run in zip(_loss_lines(names, runs), runs, strict=True)
+        for line, run in zip(loss_lines(names, runs), runs, strict=True)
     ]
     head = ["run", "network", *_key_facts(runs[0])]
     return f"<section><h2>Runs</h2>{table(head, rows)}</section>"
@@ -232,10 +247,21 @@ def _curves_together(names: Sequence[str], runs: Sequence[RunRecord]) -> str:
     ]
     longest = max(run.steps for run in runs)
     title = "Loss, each the mean of the 5 % of log lines around"
-    drawn = line_chart(
-        title, "loss", _loss_lines(names, runs), from_zero=True, wide=_SPREAD
-    ) + line_chart("Mean IU on the validation pictures", "per cent", scores, steps=longest)
-    return f'<section><h2>Curves</h2><div class="charts">{drawn}</div></section>'
+    scored = "Mean IU on the validation pictures"
+    drawn = (
+        line_chart(title, "loss", loss_lines(names, runs), from_zero=True, wide=SPREAD),
+        line_chart(scored, "per cent", scores, steps=longest),
+        line_chart(
+            "The same losses by the time that they took",
+            "loss",
+            loss_lines(names, runs, by_clock=True),
+            across="minutes",
+            steps=0.0,
+            from_zero=True,
+            wide=SPREAD,
+        ),
+    )
+    return f'<section><h2>Curves</h2><div class="charts">{"".join(drawn)}</div></section>'
 
 
 def _differences(names: Sequence[str], runs: Sequence[RunRecord]) -> str:

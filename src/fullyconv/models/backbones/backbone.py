@@ -56,6 +56,17 @@ class Backbone(nn.Module):
             rows, columns = trace(stage, rows, axis=0), trace(stage, columns, axis=1)
             self.maps[stride] = merge((rows, columns))
 
+    def until(self, stride: int) -> Backbone:
+        """This backbone, its layers after one tap taken off.
+
+        Args:
+            stride: Of the tap that becomes the last.
+        """
+        for beyond in [other for other in self.maps if other > stride]:
+            del self.stages[str(beyond)], self.maps[beyond]
+            self.classifier_pool = 1
+        return self
+
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features at each tap; shapes as in the class docstring."""
         features: dict[int, Tensor] = {}
