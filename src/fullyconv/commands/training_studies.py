@@ -141,12 +141,12 @@ def momentum(options: _Given) -> int:
 
 
 def background(options: Annotated[_Background, tyro.conf.arg(name="")]) -> int:
-    """Train with and without a score for background (PAMI 2017, section 6)."""
+    """Train with and without a score for background (PAMI 2017)."""
     return _run("background", options)
 
 
 def masking(options: Annotated[_Masking, tyro.conf.arg(name="")]) -> int:
-    """Train on pictures whose foreground, background or both are hidden (PAMI 2017, section 6)."""
+    """Train on pictures whose foreground, background or both are hidden (PAMI 2017)."""
     return _run("masking", options)
 
 

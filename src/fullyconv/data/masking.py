@@ -17,7 +17,7 @@ from fullyconv.preprocess import Pixels, Preprocess
 
 @dataclass(frozen=True)
 class Masking:
-    """Hides part of a picture by its labels (PAMI 2017, section 6).
+    """Hides part of a picture by its labels (PAMI 2017).
 
     The foreground is where the labels name one of some classes; everything else, void included, is
     background. What is hidden gets the mean colour that the network's preprocessing subtracts, and

@@ -82,7 +82,7 @@ def _balancing(base: Recipe) -> TrainingStudy:
     return TrainingStudy(
         name="balancing",
         title="Class balancing: factors on the loss of rare classes",
-        question="Do rare classes need more weight in the loss? (CVPR 2015, section 4.4)",
+        question="Do rare classes need more weight in the loss? (CVPR 2015, section 4.3)",
         rule=(
             "Factors on each class's loss by the pixel counts of the training labels; see "
             "class_weights. Each loss is weighted its own way: only the scores compare. The paper "
@@ -103,7 +103,7 @@ def _patch_sampling(base: Recipe) -> TrainingStudy:
         title="Patch sampling, as sampling of the loss",
         question=(
             "Do whole images train worse than patches drawn from more of them? (CVPR 2015, "
-            "sections 3.4 and 4.4, figure 5)"
+            "sections 3.4 and 4.3, figure 5)"
         ),
         rule=(
             "p0.5: each pixel's loss counts with chance 0.5, drawn anew in each step. batch-grown: "
@@ -186,7 +186,7 @@ def _background(base: Recipe) -> TrainingStudy:
     return TrainingStudy(
         name="background",
         title="Background: with a score of its own, or without",
-        question="Does a net need a class for everything else? (PAMI 2017, section 6)",
+        question="Does a net need a class for everything else? (PAMI 2017)",
         rule=(
             f"with: {said} is a class like others. without: the net has no score for it; its "
             "pixels are void in training. Only the other classes' pixels are scored, in both: what "
@@ -232,11 +232,11 @@ def _masking(base: Recipe) -> TrainingStudy:
         Variant("reference-FG", {"data.mask": "background"}, scores="reference"),
         Variant("reference-BG", {"data.mask": "foreground"}, scores="reference"),
     ]
-    source = "FCN-32s, VOC; PAMI 2017, section 6, as quoted"
+    source = "FCN-32s, VOC; PAMI 2017, as quoted"
     return TrainingStudy(
         name="masking",
         title="Masking: foreground, background, shape",
-        question="What is seen: objects, their context, or their shape? (PAMI 2017, section 6)",
+        question="What is seen: objects, their context, or their shape? (PAMI 2017)",
         rule=(
             f"Foreground: {', '.join(names)}; all else, void included, is background. FG-only nets "
             "are trained and scored on pictures whose background has the mean colour, BG-only nets "
