@@ -126,7 +126,7 @@ def upsampling(options: _Given) -> int:
 
 
 def balancing(options: _Given) -> int:
-    """Train with and without weights on rare classes (CVPR 2015, 4.4)."""
+    """Train with and without weights on rare classes (CVPR 2015, 4.3)."""
     return _run("balancing", options)
 
 
