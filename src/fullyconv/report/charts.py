@@ -29,7 +29,7 @@ class Line:
 
     Attributes:
         label: What it is, for the legend.
-        x: (N,) steps, rising.
+        x: (N,) steps, or what else the curve is drawn over, rising.
         y: (N,) values; NaN leaves a gap.
         color: Number of its colour and dashes.
         faint: Whether it is the background of another curve.
@@ -173,8 +173,9 @@ def line_chart(
     steps: float = 1.0,
     from_zero: bool = False,
     wide: float = math.inf,
+    along: str = "step",
 ) -> str:
-    """Curves over the steps.
+    """Curves over the steps, or over what else was varied.
 
     Args:
         title: What is drawn.
@@ -183,6 +184,7 @@ def line_chart(
         steps: Steps that the horizontal axis has at least.
         from_zero: Whether the vertical axis begins at 0.
         wide: Ratio of highest to lowest value from which the vertical axis is logarithmic.
+        along: The horizontal axis's label.
 
     Returns:
         A figure with title, drawing and, for several curves, a legend; empty if there is nothing
@@ -192,7 +194,8 @@ def line_chart(
     lines = [line for line in lines if not np.isnan(line.y).all()]
     if not lines:
         return ""
-    across = linear_axis(0.0, max(steps, *(float(line.x[-1]) for line in lines)), rounded=False)
+    first, last = (float(f([line.x[i] for line in lines])) for f, i in ((min, 0), (max, -1)))
+    across = linear_axis(min(0.0, first), max(steps, last), rounded=False)
     low, high = (
         float(f([f(line.y[~np.isnan(line.y)]) for line in lines])) for f in (np.min, np.max)
     )
@@ -202,13 +205,13 @@ def line_chart(
         up = linear_axis(min(0.0, low) if from_zero else low, high)
     entries = "".join(f"<li>{legend_key(line)}{escape(line.label)}</li>" for line in lines)
     legend = f'<ul class="legend">{entries}</ul>' if len(lines) > 1 else ""
-    told = escape("; ".join(_in_words(line) for line in lines if not line.faint))
+    told = escape("; ".join(_in_words(line, along) for line in lines if not line.faint))
     return (
         f"<figure><figcaption>{escape(title)}</figcaption>"
         f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}">'
         f"<title>{escape(title)}</title><desc>{told}</desc>"
-        f"{_frame(across, up, unit)}{''.join(_curve(line, across, up) for line in lines)}</svg>"
-        f"{legend}</figure>"
+        f"{_frame(across, up, unit, along)}"
+        f"{''.join(_curve(line, across, up, along) for line in lines)}</svg>{legend}</figure>"
     )
 
 
@@ -227,14 +230,19 @@ def _drawable(line: Line) -> Line:
     return Line(line.label, line.x[index], y[index], line.color, line.faint, line.marked)
 
 
-def _in_words(line: Line) -> str:
+def _place_text(x: float, along: str) -> str:
+    """Where a point lies, in a sentence: all digits of a count of steps."""
+    return f"at {along} {f'{x:,.0f}' if x == int(x) else number_text(x)}"
+
+
+def _in_words(line: Line, along: str) -> str:
     index = np.flatnonzero(~np.isnan(line.y))
     (first, last), lowest, highest = (
         index[[0, -1]],
         index[line.y[index].argmin()],
         index[line.y[index].argmax()],
     )
-    say = [f"{number_text(line.y[i])} at step {line.x[i]:,.0f}" for i in (first, last)]
+    say = [f"{number_text(line.y[i])} {_place_text(line.x[i], along)}" for i in (first, last)]
     ends = " to ".join(say) if first != last else say[0]
     return (
         f"{line.label}: {ends}, lowest {number_text(line.y[lowest])}, "
@@ -253,7 +261,7 @@ def _ys(axis: Axis, values: Numbers) -> list[float]:
     return places
 
 
-def _frame(across: Axis, up: Axis, unit: str) -> str:
+def _frame(across: Axis, up: Axis, unit: str, along: str) -> str:
     """Grid, tick labels and the names of the axes."""
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = [f'<text class="name" x="2" y="16">{escape(unit)}</text>']
@@ -274,12 +282,12 @@ def _frame(across: Axis, up: Axis, unit: str) -> str:
         )
     parts.append(
         f'<path class="axis" d="M{LEFT} {bottom}H{right}"/>'
-        f'<text class="name" x="{right}" y="{HEIGHT - 6}" text-anchor="end">step</text>'
+        f'<text class="name" x="{right}" y="{HEIGHT - 6}" text-anchor="end">{escape(along)}</text>'
     )
     return "".join(parts)
 
 
-def _curve(line: Line, across: Axis, up: Axis) -> str:
+def _curve(line: Line, across: Axis, up: Axis, along: str) -> str:
     xs, ys = _xs(across, line.x), _ys(up, line.y)
     path, pen = [], "M"
     for x, y in zip(xs, ys, strict=True):
@@ -294,8 +302,9 @@ def _curve(line: Line, across: Axis, up: Axis) -> str:
     if line.marked and len(xs) <= MARKED:
         dots = "".join(
             f'<circle class="{line.style}" cx="{x}" cy="{y}" r="3.5"><title>'
-            f"{escape(line.label)}: {number_text(value)} at step {step:,.0f}</title></circle>"
-            for x, y, step, value in zip(xs, ys, line.x, line.y, strict=True)
+            f"{escape(line.label)}: {number_text(value)} {escape(_place_text(at, along))}"
+            "</title></circle>"
+            for x, y, at, value in zip(xs, ys, line.x, line.y, strict=True)
             if not math.isnan(y)
         )
     return f'<path class="{line.style}" d="{"".join(path)}"/>{dots}'
