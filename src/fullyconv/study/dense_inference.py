@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -204,6 +206,7 @@ def dense_inference(
     repeats: int = 3,
     width: float = 1.0,
     seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Study:
     """Measure a network over a whole image against the same network over each of its patches.
@@ -219,11 +222,13 @@ def dense_inference(
         repeats: Measurements of each, of which the median counts.
         width: Factor on every hidden layer's channels.
         seed: Source of the weights and of the image.
+        out: Folder to save the study in; nothing is written without.
         progress: Show a progress bar.
 
     Raises:
         UsageError: If there is no such backbone, the image is smaller than a patch, or a count is
             below 1.
+        FullyConvError: If ``out`` cannot be written.
     """
     for name, count in (("batch", batch), ("repeats", repeats)):
         if count < 1:
@@ -242,7 +247,9 @@ def dense_inference(
         net.layers.to(device).eval()
         compared = Comparison(net, torch.randn(1, 3, *size).to(device))
         rows += _rows(compared, "padded" if padded else "unpadded", batch, repeats, progress)
+    command = f"fcn study dense-inference {backbone} --size {size[0]} {size[1]}"
     about = {
+        "command": f"{command} --batch {batch} --repeats {repeats}",
         "backbone": backbone,
         "size": list(size),
         "batch": batch,
@@ -252,7 +259,7 @@ def dense_inference(
         "threads": torch.get_num_threads(),
         "seconds": round(time.perf_counter() - start, 1),
     }
-    return Study(
+    study = Study(
         name="dense-inference",
         title=f"A whole image at once against patch by patch: {backbone}, {size[0]} x {size[1]}",
         question="How much time does a network save that runs over a whole image instead of over "
@@ -262,6 +269,9 @@ def dense_inference(
         rows=(*rows, *_PUBLISHED),
         about=about,
     )
+    if out is not None:
+        study.save(Path(out))
+    return study
 
 
 _RULE = """\
