@@ -27,7 +27,7 @@ def _upper_bound(
         "128,64,32,16,8,4",  # appendix A's
     ),
     labels: str = "auto",
-    rule: str = "resize",
+    rule: str = "bilinear",
     out: Path = Path("studies/upper-bound"),
 ) -> int:
     """The best mean IU that coarse predictions allow (appendix A).
@@ -36,7 +36,7 @@ def _upper_bound(
         folder: Label files, or a split of a data set with labels/ in it.
         factors: By which the label maps are made coarse and fine again.
         labels: What the ids mean: voc, camvid, ..., or auto for the classes.json beside them.
-        rule: How they are made coarse and fine: resize, average, majority or nearest.
+        rule: How they are made coarse and fine: bilinear, average, majority or nearest.
         out: Folder for study.json and a figure.
     """
     from fullyconv.study.upper_bound import upper_bound

@@ -130,7 +130,7 @@ def read_studies(folder: Path) -> list[tuple[Path, Study]]:
     for path in sorted(folder.rglob(_FILE)):
         try:
             found.append((path.parent, _study(json.loads(path.read_text("utf-8")))))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise FullyConvError(f"{path}: is no study, or is damaged ({what})") from error
     if not found:

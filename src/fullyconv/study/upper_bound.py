@@ -24,6 +24,7 @@ from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.images import read_labels, save_image
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
+from fullyconv.models.layers import bilinear_kernel
 from fullyconv.study.result import Figure, Row, Study
 from fullyconv.visualize import Pixels, beside
 
@@ -48,13 +49,17 @@ class Rule:
     up: Callable[[Tensor, int, torch.Size], Tensor]
 
 
-def _resize(shares: Tensor, factor: int) -> Tensor:
-    size = [max(1, round(side / factor)) for side in shares.shape[-2:]]
-    return F.interpolate(shares, size=size, mode="bilinear", antialias=True)
-
-
-def _resize_back(shares: Tensor, factor: int, size: torch.Size) -> Tensor:
-    return F.interpolate(shares, size=size, mode="bilinear")
+def _bilinear(shares: Tensor, factor: int) -> Tensor:
+    """Weighted by the kernel that upsamples by the factor; beyond the edge there is no weight."""
+    kernel = bilinear_kernel(2 * factor - factor % 2)
+    before = factor // 2  # so that cells are centred on blocks of factor pixels
+    after = [
+        len(kernel) - before + (side - 1) // factor * factor - side for side in shares.shape[-2:]
+    ]
+    inside = torch.cat([shares, torch.ones_like(shares[:, :1])], 1)
+    padded = F.pad(inside, (before, after[1], before, after[0])).transpose(0, 1)
+    weighted = F.conv2d(padded, kernel[None, None], stride=factor).transpose(0, 1)
+    return weighted[:, :-1] / weighted[:, -1:]
 
 
 def _average(shares: Tensor, factor: int) -> Tensor:
@@ -79,15 +84,15 @@ def _corner(shares: Tensor, factor: int) -> Tensor:
 
 
 RULES = {
-    "resize": Rule(
-        "each class's mask is resized to 1/factor of the size, rounded, by bilinear interpolation "
-        "with anti-aliasing, and back by bilinear interpolation; the largest share wins",
-        _resize,
-        _resize_back,
+    "bilinear": Rule(
+        "each class's share around every factor-th pixel, weighted by the bilinear kernel that "
+        "upsamples by the factor, then upsampled by it; the largest share wins",
+        _bilinear,
+        _interpolate,
     ),
     "average": Rule(
-        "each class's share of every block of factor x factor pixels, upsampled by the network's "
-        "own bilinear interpolation; the largest share wins",
+        "each class's share of every block of factor x factor pixels, then upsampled by the "
+        "bilinear kernel; the largest share wins",
         _average,
         _interpolate,
     ),
@@ -135,7 +140,7 @@ def upper_bound(
     *,
     factors: Sequence[int] = tuple(PUBLISHED),
     space: str = "auto",
-    rule: str = "resize",
+    rule: str = "bilinear",
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Study:
