@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fullyconv import cli
+from fullyconv.study.dense_inference import dense_inference
 from fullyconv.study.result import read_studies
 
 
@@ -63,6 +65,8 @@ def test_all_studies_of_a_folder_become_a_page(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    narrow = partial(dense_inference, width=1 / 64)
+    monkeypatch.setattr("fullyconv.study.dense_inference.dense_inference", narrow)
     assert fcn(monkeypatch, "study", "upper-bound", maps, "--labels", "voc", "--factors", 8) == 0
     command = "study dense-inference googlenet --size 259 259 --repeats 1 --batch 1"
     assert fcn(monkeypatch, *command.split()) == 0

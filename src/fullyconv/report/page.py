@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -50,6 +50,7 @@ dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
 .charts { display: grid; gap: 1.5rem 2rem; }
 @media (min-width: 60rem) { .charts { grid-template-columns: 1fr 1fr; } }
 figure { margin: 0; min-width: 0; }
+section > figure, section > .charts, .wide + p { margin-top: 1rem; }
 .charts figcaption { font-weight: 600; }
 .chart { display: block; width: 100%; height: auto; }
 svg text { font-size: 12px; fill: var(--text); }
@@ -84,6 +85,7 @@ table.numbers { font-variant-numeric: tabular-nums; }
 .numbers td, .numbers tbody th { white-space: nowrap; }
 .apart { color: var(--quiet); }
 .apart tr:first-child > * { border-top: 2px solid var(--quiet); }
+.numbers .apart [colspan] { white-space: normal; font-style: italic; }
 table:not(.numbers) td { overflow-wrap: anywhere; min-width: 7rem; }
 .swatch {
   display: inline-block; width: .9em; height: .9em; margin-right: .5em; vertical-align: -.1em;
@@ -151,7 +153,7 @@ def table(
     rows: Sequence[Sequence[str]],
     *,
     numbers: bool = True,
-    apart: Sequence[Sequence[str]] = (),
+    apart: Mapping[str, Sequence[Sequence[str]]] | None = None,
 ) -> str:
     """A table that scrolls inside its own box; the first cell of a row is what it is about.
 
@@ -159,11 +161,15 @@ def table(
         head: HTML of the columns' names.
         rows: HTML of the cells.
         numbers: Whether the cells are numbers, which stay on one line.
-        apart: Further rows, of another kind, below a line.
+        apart: Further rows below a line, under HTML that says what they are.
     """
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     kind = ' class="numbers"' if numbers else ""
-    below = f'<tbody class="apart">{_rows(apart)}</tbody>' if apart else ""
+    below = "".join(
+        f'<tbody class="apart"><tr><th scope="rowgroup" colspan="{len(head)}">{name}</th></tr>'
+        f"{_rows(group)}</tbody>"
+        for name, group in (apart or {}).items()
+    )
     return (
         f'<div class="wide" tabindex="0"><table{kind}><thead><tr>{top}</tr></thead>'
         f"<tbody>{_rows(rows)}</tbody>{below}</table></div>"

@@ -278,12 +278,12 @@ _RULE = """\
 Random weights, 1000 class scores. The image is not padded; after the first layer, layers are \
 padded as the classifier's (padded) or not at all (unpadded). The first patch is the one on \
 whose middle the first cell lies, the next ones follow at the network's stride: both come out of \
-its coordinate map. Times are medians of {repeats} passes over all cells, after one to warm up, \
-on {device} with {threads} threads; the backward pass is of the scores' sum, the patches' \
-forward pass before it is not counted. The difference is the largest of any score, as a share of \
-the largest score, over the cells whose patch lies inside the image. Unpadded it is rounding: a \
-patch is then all that its cell depends on. Padded it is not, because layers put zeros around a \
-patch where the whole image has more pixels."""
+its coordinate map. Times are medians over {repeats} repeats, each over all cells, after one to \
+warm up (device {device}, threads {threads}); the backward pass is of the scores' sum, the \
+patches' forward pass before it is not counted. The difference is the largest of any score, as a \
+share of the largest score, over the cells whose patch lies inside the image. Unpadded it is \
+rounding: a patch is then all that its cell depends on. Padded it is not, because layers put \
+zeros around a patch where the whole image has more pixels."""
 
 
 def _rows(

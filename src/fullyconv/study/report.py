@@ -13,7 +13,7 @@ import numpy as np
 
 from fullyconv.report.charts import Line, line_chart
 from fullyconv.report.page import figure, table, write_page
-from fullyconv.study.result import Row, Study, Value, read_studies, shown
+from fullyconv.study.result import Study, Value, read_studies, shown
 
 
 def report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
@@ -61,20 +61,14 @@ def _section(name: str, study: Study, folder: Path) -> str:
 
 
 def _table(study: Study) -> str:
-    """What was measured, and below it what was published, with its source."""
-    measured, published = (
-        [_cells(row, sourced) for row in study.rows if bool(row.source) == sourced]
-        for sourced in (False, True)
-    )
-    head = ["", *map(escape, study.columns), *(["published in"] if published else [])]
-    if published:
-        measured = [[*cells, ""] for cells in measured]
-    return table(head, measured, apart=published)
-
-
-def _cells(row: Row, sourced: bool) -> list[str]:
-    cells = [row.name, *map(shown, row.values), *([row.source] if sourced else [])]
-    return [escape(cell) for cell in cells]
+    """What was measured, and below it, under each source, what was published there."""
+    rows: dict[str, list[list[str]]] = {"": []}
+    for row in study.rows:
+        cells = [escape(cell) for cell in (row.name, *map(shown, row.values))]
+        rows.setdefault(row.source, []).append(cells)
+    measured = rows.pop("")
+    published = {f"published in {escape(source)}": group for source, group in rows.items()}
+    return table(["", *map(escape, study.columns)], measured, apart=published)
 
 
 def _chart(study: Study) -> str:
@@ -101,8 +95,6 @@ def _number(value: Value) -> float:
 
 def _about(about: dict[str, Any]) -> str:
     rows = [[escape(key), escape(_text(value))] for key, value in about.items()]
-    if not rows:
-        return ""
     return (
         "<details><summary>How it was made</summary>"
         f"{table(['what', 'value'], rows, numbers=False)}</details>"
