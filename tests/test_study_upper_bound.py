@@ -35,17 +35,22 @@ def random_labels(height: int, width: int, seed: int, void: bool = True) -> NDAr
     return ids[rng.integers(0, 5, (height, width))]
 
 
+def normed(weights: Matrix) -> Matrix:
+    shares: Matrix = weights / weights.sum(1, keepdims=True)
+    return shares
+
+
 def triangle_down(side: int, factor: int) -> Matrix:
     """Along one axis: shares of pixels in cells centred on blocks, by distance over the factor."""
     cells = -(-side // factor)
     centres = (np.arange(cells) + 0.5) * factor - 0.5
     weights = np.maximum(0, 1 - abs(np.arange(side) - centres[:, None]) / factor)
-    return weights / weights.sum(1, keepdims=True)
+    return normed(weights)
 
 
 def block_down(side: int, factor: int) -> Matrix:
     weights = (np.arange(side) // factor == np.arange(-(-side // factor))[:, None]).astype(float)
-    return weights / weights.sum(1, keepdims=True)
+    return normed(weights)
 
 
 def linear_up(side: int, factor: int) -> Matrix:

@@ -24,7 +24,7 @@ from fullyconv.models.layers import channels_last, trace_all
 from fullyconv.study.result import Row, Study
 
 _CLASSES = 1000  # of ImageNet, which the classifiers score
-_SOURCE = "CVPR 2015, section 3.1 (a GPU of 2014)"
+_SOURCE = 'CVPR 2015, section 3.1 ("a typical GPU")'
 _COLUMNS = (
     "cells",
     "patch, px",
