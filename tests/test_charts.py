@@ -80,6 +80,16 @@ def test_few_points_are_dots_that_say_their_value() -> None:
     assert "<circle" not in line_chart("T", "u", [Line("a", x[:9], x[:9])])
 
 
+def test_a_curve_over_something_else_than_steps_says_so() -> None:
+    line = Line("a", np.array([-0.5, 1.5]), np.array([1.0, 2.0]), marked=True)
+    svg = line_chart("T", "u", [line], steps=0, along="<x>")
+    # from -0.5 to 1.5: what lies below 0 is drawn, too
+    assert [x for x, _ in points(curve(svg))] == [80, 524]
+    assert ">&lt;x&gt;</text>" in svg
+    assert "<desc>a: 1 at &lt;x&gt; -0.5 to 2 at &lt;x&gt; 1.5, lowest 1, highest 2</desc>" in svg
+    assert "<title>a: 2 at &lt;x&gt; 1.5</title>" in svg
+
+
 def test_nothing_to_draw_is_no_figure() -> None:
     empty = np.empty(0)
     assert line_chart("T", "u", []) == ""

@@ -126,8 +126,10 @@ def test_a_network_with_branches_has_one_form() -> None:
 def test_what_cannot_be_measured_is_said() -> None:
     with pytest.raises(UsageError, match="there is no backbone 'alexnett'. Did you mean alexnet"):
         dense_inference("alexnett")
-    with pytest.raises(UsageError, match="is 100 x 300, but one patch of this network is 227 x 2"):
-        dense_inference("alexnet", (100, 300), width=SMALL)
+    for height, width in ((354, 500), (500, 300), (-1, 500)):
+        told = f"is {height} x {width}, but one patch of alexnet is 355 x 355; give --size"
+        with pytest.raises(UsageError, match=told):
+            dense_inference("alexnet", (height, width), width=SMALL)
     with pytest.raises(UsageError, match="repeats is 0; it must be at least 1"):
         dense_inference("alexnet", repeats=0)
     with pytest.raises(UsageError, match="batch is -1; it must be at least 1"):

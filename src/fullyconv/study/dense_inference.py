@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -115,24 +116,16 @@ class Comparison:
 
     Args:
         net: The classifier.
-        image: (1, 3, H, W).
+        image: (1, 3, H, W), at least as large as a patch.
 
     Attributes:
         cells: Rows and columns of the scores of the image at once.
         inside: Rows and columns of them whose patch lies in the image; a last pooling window that
             hangs over the edge gives one more.
-
-    Raises:
-        UsageError: If the image is smaller than a patch.
     """
 
     def __init__(self, net: Classifier, image: Tensor) -> None:
         height, width = image.shape[-2:]
-        if min(height, width) < net.patch:
-            raise UsageError(
-                f"the picture is {height} x {width}, but one patch of this network is {net.patch} "
-                f"x {net.patch}; give --size at least that"
-            )
         self.net, self.image = net, image.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             rows, columns = net.layers(self.image).shape[-2:]
@@ -235,18 +228,19 @@ def dense_inference(
             raise UsageError(f"{name} is {count}; it must be at least 1")
     start = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(seed)
+    forms = _forms(backbone, width)
+    largest = max(net.patch for net in forms.values())
+    if min(size) < largest:
+        raise UsageError(
+            f"the picture is {size[0]} x {size[1]}, but one patch of {backbone} is {largest} x "
+            f"{largest}; give --size at least that"
+        )
+    image = torch.randn(1, 3, *size).to(device)
     rows: list[Row] = []
-    for padded in (True, False):
-        torch.manual_seed(seed)
-        try:
-            net = classifier(backbone, padded, width)
-        except UsageError:
-            if padded:
-                raise
-            continue
+    for form, net in forms.items():
         net.layers.to(device).eval()
-        compared = Comparison(net, torch.randn(1, 3, *size).to(device))
-        rows += _rows(compared, "padded" if padded else "unpadded", batch, repeats, progress)
+        rows += _rows(Comparison(net, image), form, batch, repeats, progress)
     command = f"fcn study dense-inference {backbone} --size {size[0]} {size[1]}"
     about = {
         "command": f"{command} --batch {batch} --repeats {repeats}",
@@ -272,6 +266,14 @@ def dense_inference(
     if out is not None:
         study.save(Path(out))
     return study
+
+
+def _forms(backbone: str, width: float) -> dict[str, Classifier]:
+    """The classifier padded and, where its branches and shortcuts then still meet, unpadded."""
+    forms = {"padded": classifier(backbone, True, width)}
+    with contextlib.suppress(UsageError):
+        forms["unpadded"] = classifier(backbone, False, width)
+    return forms
 
 
 _RULE = """\
