@@ -80,6 +80,7 @@ NO_TORCH = [
     "data.folder",
     "data.augment",
     "data.statistics",
+    "study.report",
     "cli",
 ]
 

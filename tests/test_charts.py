@@ -61,7 +61,7 @@ def test_another_axis_is_named_in_the_drawing_and_in_words() -> None:
     svg = line_chart("T", "u", [line], across="minutes", steps=0.0, from_zero=True)
     assert points(curve(svg)) == [(302, 32), (524, 128)]  # half and whole of the width
     assert ">minutes</text>" in svg
-    assert "<desc>a: 2 at 0.25 minutes to 1 at 0.5 minutes, lowest 1, highest 2</desc>" in svg
+    assert "<desc>a: 2 at minutes 0.25 to 1 at minutes 0.5, lowest 1, highest 2</desc>" in svg
     assert "<title>a: 2 at 0.25 minutes</title>" in svg
     assert "step" not in svg
 
@@ -111,6 +111,16 @@ def test_few_points_are_dots_that_say_their_value() -> None:
     assert "<title>&lt;a&gt;: 0.25 at step 59</title></circle>" in svg
     assert "<circle" not in line_chart("T", "u", [Line("a", x, x, marked=True)])
     assert "<circle" not in line_chart("T", "u", [Line("a", x[:9], x[:9])])
+
+
+def test_a_curve_over_something_else_than_steps_says_so() -> None:
+    line = Line("a", np.array([-0.5, 1.5]), np.array([1.0, 2.0]), marked=True)
+    svg = line_chart("T", "u", [line], steps=0, across="<x>")
+    # from -0.5 to 1.5: what lies below 0 is drawn, too
+    assert [x for x, _ in points(curve(svg))] == [80, 524]
+    assert ">&lt;x&gt;</text>" in svg
+    assert "<desc>a: 1 at &lt;x&gt; -0.5 to 2 at &lt;x&gt; 1.5, lowest 1, highest 2</desc>" in svg
+    assert "<title>a: 2 at &lt;x&gt; 1.5</title>" in svg
 
 
 def test_nothing_to_draw_is_no_figure() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import fullyconv as fc
 from classifiers import Block, ResNet, Squeeze
+from fullyconv.cli import run
 from fullyconv.errors import UsageError
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.convolutionalize import convolutionalize
+from fullyconv.study.result import read_studies
 from fullyconv.study.shift_and_stitch import compare, interior, shift_and_stitch
 
 NAMES = ["vgg16", "alexnet", "alexnet_torchvision", "googlenet", "googlenet_torchvision"]
@@ -27,6 +31,18 @@ def test_dilation_equals_shift_and_stitch(name: str, stride: int) -> None:
     assert float(str(dilated.values[-1])) < 1e-5
     assert dilated.values[-1] == stitched.values[-1]
     assert coarse.values[2] < dilated.values[2] < stitched.values[2]  # type: ignore[operator]
+
+
+def test_the_command_prints_and_saves_the_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["alexnet", "--stride", "16", "--width", "0.0625", "--repeats", "1"]
+    assert run(["study", "shift-and-stitch", *arguments, "--out", str(tmp_path)]) == 0
+    assert "alexnet, stride 32" in capsys.readouterr().out
+    ((_, saved),) = read_studies(tmp_path)
+    assert [row.name for row in saved.rows] == [
+        "alexnet, stride 32", "shift-and-stitch", "dilation",
+    ]  # fmt: skip
 
 
 def test_the_compared_features_differ_among_themselves() -> None:

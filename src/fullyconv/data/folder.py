@@ -184,7 +184,7 @@ def _orphans(files: dict[str, Path], partners: dict[str, Path]) -> str:
 
 
 def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
-    """Pictures in ``folder/kind`` by name without suffix; hidden files are none (macOS's ._x)."""
+    """Pictures in ``folder/kind`` by name without suffix."""
     inside = folder / kind
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
@@ -193,6 +193,15 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
         raise FullyConvError(
             f"{folder}: expected the folders {expected} and labels/ in it, but {what}"
         )
+    return pictures(inside)
+
+
+def pictures(inside: Path) -> dict[str, Path]:
+    """Pictures in a folder by name without suffix, sorted; hidden files are none (macOS's ._x).
+
+    Raises:
+        FullyConvError: If there is none, or two have the same name.
+    """
     visible = [path for path in sorted(inside.iterdir()) if not path.name.startswith(".")]
     files = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
     if not files:

@@ -258,7 +258,8 @@ def _drawn(
     wide: float,
 ) -> str:
     """What stands inside a drawing: words, axes and curves."""
-    across = linear_axis(0.0, max(least, *(float(line.x[-1]) for line in lines)), rounded=False)
+    first, last = (float(f([line.x[i] for line in lines])) for f, i in ((min, 0), (max, -1)))
+    across = linear_axis(min(0.0, first), max(least, last), rounded=False)
     low, high = (
         float(f([f(line.y[~np.isnan(line.y)]) for line in lines])) for f in (np.min, np.max)
     )
@@ -289,9 +290,9 @@ def _drawable(line: Line) -> Line:
     return Line(line.label, line.x[index], y[index], line.color, line.faint, line.marked)
 
 
-def _at(across: str, value: float) -> str:
-    """Where on the horizontal axis, in words."""
-    return f"at step {value:,.0f}" if across == "step" else f"at {number_text(value)} {across}"
+def _at(across: str, x: float) -> str:
+    """Where on the horizontal axis, in a sentence: all digits of a count of steps."""
+    return f"at {across} {f'{x:,.0f}' if x == int(x) else number_text(x)}"
 
 
 def _in_words(line: Line, across: str) -> str:
@@ -361,7 +362,8 @@ def _curve(line: Line, across: Axis, up: Axis, below: str) -> str:
     if line.marked and len(xs) <= MARKED:
         dots = "".join(
             f'<circle class="{line.style}" cx="{x}" cy="{y}" r="3.5"><title>'
-            f"{escape(line.label)}: {number_text(value)} {_at(below, where)}</title></circle>"
+            f"{escape(line.label)}: {number_text(value)} {escape(_at(below, where))}"
+            "</title></circle>"
             for x, y, where, value in zip(xs, ys, line.x, line.y, strict=True)
             if not math.isnan(y)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -50,6 +50,7 @@ dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
 .charts { display: grid; gap: 1.5rem 2rem; }
 @media (min-width: 60rem) { .charts { grid-template-columns: 1fr 1fr; } }
 figure { margin: 0; min-width: 0; }
+section > figure, section > .charts, .wide + p { margin-top: 1rem; }
 .charts figcaption { font-weight: 600; }
 .chart { display: block; width: 100%; height: auto; }
 svg text { font-size: 12px; fill: var(--text); }
@@ -82,6 +83,9 @@ thead th { font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 400; }
 table.numbers { font-variant-numeric: tabular-nums; }
 .numbers td, .numbers tbody th { white-space: nowrap; }
+.apart { color: var(--quiet); }
+.apart tr:first-child > * { border-top: 2px solid var(--quiet); }
+.numbers .apart [colspan] { white-space: normal; font-style: italic; }
 table:not(.numbers) td { overflow-wrap: anywhere; min-width: 7rem; }
 .swatch {
   display: inline-block; width: .9em; height: .9em; margin-right: .5em; vertical-align: -.1em;
@@ -116,6 +120,21 @@ def write_page(path: Path, title: str, body: str) -> Path:
     return path
 
 
+def figure(file: str, told: str, caption: str) -> str:
+    """A picture with a caption.
+
+    Args:
+        file: Its file, relative to the page.
+        told: What it shows, for who cannot see it, as plain text.
+        caption: What stands below it, as plain text.
+    """
+    source = escape(quote(os.fsencode(file)))
+    return (
+        f'<figure><img loading="lazy" src="{source}" alt="{escape(told)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
 def sample_figure(file: str, name: str, caption: str) -> str:
     """A picture that shows photograph, truth and prediction side by side.
 
@@ -124,29 +143,39 @@ def sample_figure(file: str, name: str, caption: str) -> str:
         name: What it is of, as plain text.
         caption: What stands below it, as plain text.
     """
-    source = escape(quote(os.fsencode(file)))
-    told = escape(f"{name}: photograph, truth and prediction side by side")
-    return (
-        f'<figure><img loading="lazy" src="{source}" alt="{told}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    return figure(file, f"{name}: photograph, truth and prediction side by side", caption)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: bool = True,
+    apart: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> str:
     """A table that scrolls inside its own box; the first cell of a row is what it is about.
 
     Args:
         head: HTML of the columns' names.
         rows: HTML of the cells.
         numbers: Whether the cells are numbers, which stay on one line.
+        apart: Further rows below a line, under HTML that says what they are.
     """
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for name, *cells in rows
-    )
     kind = ' class="numbers"' if numbers else ""
+    below = "".join(
+        f'<tbody class="apart"><tr><th scope="rowgroup" colspan="{len(head)}">{name}</th></tr>'
+        f"{_rows(group)}</tbody>"
+        for name, group in (apart or {}).items()
+    )
     return (
         f'<div class="wide" tabindex="0"><table{kind}><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<tbody>{_rows(rows)}</tbody>{below}</table></div>"
+    )
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> str:
+    return "".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, *cells in rows
     )

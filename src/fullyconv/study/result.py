@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json
 
 Value = float | int | str | None
+_Kind = TypeVar("_Kind")
 
 _FILE = "study.json"
 
@@ -77,6 +78,8 @@ class Study:
         for row in self.rows:
             if len(row.values) != len(self.columns):
                 raise ValueError(f"{row.name} has {len(row.values)} values, not one a column")
+        if len(self.chart) not in (0, 2) or not {*self.chart} <= {*self.columns}:
+            raise ValueError(f"chart is {self.chart}; it names two columns, or none")
 
     def table(self) -> str:
         """The rows as text, in columns as wide as they need."""
@@ -116,36 +119,58 @@ def shown(value: Value) -> str:
 
 
 def read_studies(folder: Path) -> list[tuple[Path, Study]]:
-    """Every study in a folder and below it, with the folder it lies in, by name.
+    """Every study in a folder and below it, with the folder it lies in, by path.
 
     Raises:
-        FullyConvError: If there is none, or a file is damaged.
+        FullyConvError: If there is no such folder or no study in it, or a file is damaged.
     """
+    if not folder.is_dir():
+        raise FullyConvError(f"{folder}: no such folder; give the one that studies were saved to")
     found = []
     for path in sorted(folder.rglob(_FILE)):
         try:
             found.append((path.parent, _study(json.loads(path.read_text("utf-8")))))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise FullyConvError(f"{path}: is no study, or is damaged ({error})") from error
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise FullyConvError(f"{path}: is no study, or is damaged ({what})") from error
     if not found:
         raise FullyConvError(f"{folder}: no study was saved here; fcn study --help lists them")
     return found
 
 
-def _study(values: dict[str, Any]) -> Study:
+def _study(values: Any) -> Study:
     rows = tuple(
-        Row(row["name"], tuple(row["values"]), row["source"]) for row in _items(values, "rows")
+        Row(
+            _of(str, row, "name"),
+            tuple(map(_value, _of(list, row, "values"))),
+            _of(str, row, "source"),
+        )
+        for row in _of(list, values, "rows")
     )
-    figures = tuple(Figure(f["file"], f["caption"]) for f in _items(values, "figures"))
-    plain = {key: values[key] for key in ("name", "title", "question", "rule")}
-    columns, chart = (tuple(_items(values, key)) for key in ("columns", "chart"))
-    return Study(
-        **plain, columns=columns, rows=rows, figures=figures, chart=chart, about=values["about"]
+    figures = tuple(
+        Figure(_of(str, drawn, "file"), _of(str, drawn, "caption"))
+        for drawn in _of(list, values, "figures")
     )
+    name, title, question, rule = (
+        _of(str, values, key) for key in ("name", "title", "question", "rule")
+    )
+    columns, chart = (tuple(map(str, _of(list, values, key))) for key in ("columns", "chart"))
+    about = _of(dict, values, "about")
+    return Study(name, title, question, rule, columns, rows, figures, chart, about)
 
 
-def _items(values: dict[str, Any], key: str) -> Sequence[Any]:
-    items = values[key]
-    if not isinstance(items, list):
-        raise TypeError(f"{key} is no list")
-    return items
+def _of(kind: type[_Kind], values: Any, key: str) -> _Kind:
+    """An entry of a kind, of a JSON object."""
+    if not isinstance(values, dict):
+        raise TypeError(f"where {key} should be, there is {type(values).__name__}")
+    value = values[key]
+    if not isinstance(value, kind):
+        raise TypeError(f"{key} is {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _value(value: Any) -> Value:
+    is_number = isinstance(value, int | float) and abs(value) < math.inf
+    if not (value is None or isinstance(value, str) or is_number):
+        raise ValueError(f"{value!r} is no number and no text")
+    return value  # type: ignore[no-any-return]
