@@ -62,7 +62,7 @@ def test_another_axis_is_named_in_the_drawing_and_in_words() -> None:
     assert points(curve(svg)) == [(302, 32), (524, 128)]  # half and whole of the width
     assert ">minutes</text>" in svg
     assert "<desc>a: 2 at minutes 0.25 to 1 at minutes 0.5, lowest 1, highest 2</desc>" in svg
-    assert "<title>a: 2 at 0.25 minutes</title>" in svg
+    assert "<title>a: 2 at minutes 0.25</title>" in svg
     assert "step" not in svg
 
 
