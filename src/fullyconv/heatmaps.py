@@ -18,7 +18,7 @@ from fullyconv.classifier import DenseClassifier, load_classifier
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json
 from fullyconv.imagenet import Category, find_category, labels_of
-from fullyconv.images import read_photo, save_image, to_rgb
+from fullyconv.images import save_image, take_photo
 from fullyconv.models.geometry import CoordMap
 from fullyconv.prediction import Report, list_photos
 from fullyconv.runtimes.torch import TorchRuntime
@@ -250,13 +250,7 @@ class _Mapper:
         self.runtime = TorchRuntime(self.classifier)
 
     def __call__(self, photo: Photo) -> HeatMap:
-        name = ""
-        if isinstance(photo, np.ndarray):
-            image = photo
-        elif isinstance(photo, Image.Image):
-            image = to_rgb(photo)
-        else:
-            image, name = read_photo(photo), Path(photo).stem
+        image, name = take_photo(photo)
         batch = self.classifier.preprocess(image)[None]  # says what is wrong with an array
         if 0 < self.shrink < min(image.shape[:2]):
             image = _shrunk(image, self.shrink)

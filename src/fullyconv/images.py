@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,27 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             return to_rgb(image)
         except FullyConvError as error:
             raise FullyConvError(f"{path}: {error}") from error
+
+
+def take_photo(
+    photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
+) -> tuple[NDArray[Any], str]:
+    """A photograph in any of the forms that it may be given in.
+
+    Args:
+        photo: A path, a Pillow image, or an array, which is left as it is.
+
+    Returns:
+        Its pixels, and its file name without the suffix; an empty one where there is no file.
+
+    Raises:
+        FullyConvError: As :func:`read_photo`.
+    """
+    if isinstance(photo, np.ndarray):
+        return photo, ""
+    if isinstance(photo, Image.Image):
+        return to_rgb(photo), ""
+    return read_photo(photo), Path(photo).stem
 
 
 def save_image(

@@ -18,7 +18,7 @@ from PIL import Image
 from fullyconv.checkpoint import Header, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.files import write_json, write_whole
-from fullyconv.images import IMAGE_SUFFIXES, read_photo, save_image, to_rgb
+from fullyconv.images import IMAGE_SUFFIXES, save_image, take_photo
 from fullyconv.labels import Color, LabelSpace
 from fullyconv.preprocess import Pixels
 from fullyconv.visualize import beside, first_picture, legend, overlay
@@ -207,14 +207,7 @@ class Predictor:
         Raises:
             FullyConvError: If the photograph cannot be read or has another form.
         """
-        name = ""
-        image: Pixels
-        if isinstance(photo, np.ndarray):
-            image = photo
-        elif isinstance(photo, Image.Image):
-            image = to_rgb(photo)
-        else:
-            image, name = read_photo(photo), Path(photo).stem
+        image, name = take_photo(photo)
         return self._prediction(image, name)
 
     def _prediction(self, image: Pixels, name: str) -> Prediction:
