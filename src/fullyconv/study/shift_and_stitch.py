@@ -90,7 +90,7 @@ def compare(
         question="Does a dilated network give what the coarse one gives on every shifted picture, "
         "and at what cost (paper, section 3.2)?",
         rule=f"Features at stride {stride} instead of 32, width {width:g}, random weights and "
-        f"picture, {torch.get_num_threads()} threads, the fastest of {repeats} runs. Compared are "
+        f"picture; threads: {torch.get_num_threads()}; timings of which the fastest counts: {repeats}. Compared are "
         "the cells whose receptive field lies in the picture whatever the shift: elsewhere a shift "
         "puts zeros where the dilated network still sees the picture. The difference is relative "
         "to the largest feature.",
