@@ -89,11 +89,13 @@ def compare(
         title="Shift-and-stitch against filter dilation",
         question="Does a dilated network give what the coarse one gives on every shifted picture, "
         "and at what cost (paper, section 3.2)?",
-        rule=f"Features at stride {stride} instead of 32, width {width:g}, random weights and "
-        f"picture; threads: {torch.get_num_threads()}; timings, of which the fastest counts: "
-        f"{repeats}. Compared are the cells whose receptive field lies in the picture whatever the shift: elsewhere a shift "
-        "puts zeros where the dilated network still sees the picture. The difference is relative "
-        "to the largest feature.",
+        rule=(
+            f"Features at stride {stride} instead of 32, width {width:g}, random weights and "
+            f"picture; threads: {torch.get_num_threads()}; timings, of which the fastest counts: "
+            f"{repeats}. Compared are the cells whose receptive field lies in the picture whatever "
+            "the shift: elsewhere a shift puts zeros where the dilated network still sees the "
+            "picture. The difference is relative to the largest feature."
+        ),
         columns=("picture", "seconds", "GFLOP", "times the coarse run", "largest difference"),
         rows=tuple(rows),
         about={"stride": stride, "width": width},
