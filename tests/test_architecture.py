@@ -22,6 +22,7 @@ LEVELS = [
     [
         "models.layers",
         "models.last_layers",
+        "models.called_layers",
         "losses",
         "metrics",
         "visualize",

@@ -243,7 +243,7 @@ def test_names_belong_to_the_classes() -> None:
     assert DenseClassifier(backbone, layers).categories == ("class 0", "class 1")
     assert DenseClassifier(backbone, layers, categories=["a", "b"]).categories == ("a", "b")
     assert dense_classifier("vgg16", width=1 / 64).categories == imagenet_categories()
-    with pytest.raises(ValueError, match="there are 1 names for 2 classes"):
+    with pytest.raises(UsageError, match="there are 1 names for 2 classes"):
         DenseClassifier(backbone, layers, categories=["a"])
 
 
@@ -311,3 +311,16 @@ def test_a_converted_classifier_is_dense_with_its_own_last_layers() -> None:
     assert result.overlay().shape == photo.shape
     with pytest.raises(UsageError, match="has no last layers: give them, or use load_classifier"):
         fc.DenseClassifier(dense_classifier("vgg16", width=1 / 64).backbone)
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+@torch.inference_mode()
+def test_pictures_too_small_for_its_windows_are_filled_up(ceil: bool) -> None:
+    pooling = [nn.AvgPool2d(2, 2, ceil_mode=ceil), nn.MaxPool2d(3, 2, ceil_mode=ceil)]
+    end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), *pooling, *end)
+    dense = fc.DenseClassifier(fc.convolutionalize(model, 224, geometry="valid")).eval()
+    for size in (1, 30, 200, 223):
+        assert dense(picture(size, size)).shape == (1, 10, 1, 1), size
+    with pytest.raises(UsageError, match="a Sequential was given as the classifier; make it dense"):
+        fc.heatmap(np.zeros((9, 9, 3), np.uint8), classifier=model)  # type: ignore[arg-type]

@@ -258,6 +258,40 @@ def test_layers_and_functions_that_move_nothing_are_let_through(layer: nn.Module
     torch.testing.assert_close(scores(backbone, images)[..., 0, 0], model(images))
 
 
+def test_what_is_no_classifier_is_refused() -> None:
+    for model, size, said in (("resnet18", 224, "a str for pictures"), (ResNet(), -1, "-1 x -1")):
+        with pytest.raises(UsageError, match=said):
+            convolutionalize(model, size)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="num_classes is 0"):
+        fc.FCN(convolutionalize(ResNet()), 0)
+
+
+class Functional(nn.Module):
+    """Layers of one's own that call functions, as timm's do; an option that is left out."""
+
+    def __init__(self, computed: bool = False) -> None:
+        super().__init__()
+        self.computed = computed
+        self.kernel = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.last = nn.Parameter(torch.randn(5, 4))
+        self.bias = nn.Parameter(torch.randn(5))
+
+    def forward(self, x: Tensor, option: Tensor | None = None) -> Tensor:
+        kernel = self.kernel.abs() if self.computed else self.kernel
+        x = F.conv2d(x, kernel, None, (8, 8), padding=[1, 1])
+        return F.linear(F.relu(x).mean((2, 3)), self.last, self.bias)
+
+
+def test_layers_called_as_functions_are_layers() -> None:
+    model, images = Functional().eval(), torch.rand(2, 3, 96, 96)
+    backbone = convolutionalize(model, 96)
+    torch.testing.assert_close(scores(backbone, images)[..., 0, 0], model(images))
+    assert backbone.maps[8].receptive_field == 3
+    assert fc.FCN(fc.dilate(backbone, 4), 2, stride=8)(images).shape == (2, 2, 96, 96)
+    with pytest.raises(FullyConvError, match="uses conv2d with weights that it computes"):
+        convolutionalize(Functional(computed=True), 96)
+
+
 @pytest.mark.parametrize(
     "end",
     [

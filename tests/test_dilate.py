@@ -106,6 +106,25 @@ def test_a_converted_classifier_can_be_dilated() -> None:
     assert fc.dilate(squeezed, 4)(torch.rand(1, 3, 96, 96))[32].shape[-1] == 24
 
 
+def test_average_poolings_are_dilated_with_the_rest() -> None:
+    """Also the global one at the end: each even cell then is the classifier's own answer."""
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 224, 224)
+    model = ResNet().eval()
+    dense = fc.DenseClassifier(fc.dilate(convolutionalize(model, geometry="valid"), 16)).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(dense(images)[..., 0, 0], model(images))
+        assert dense.map.receptive_field == 195 + 32 * 6
+    end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    poolings = (nn.AvgPool2d(3, 2, 1), nn.AvgPool2d((2, 4), 2, (0, 1)), nn.Conv2d(4, 4, 3, 1, 1))
+    backbone = convolutionalize(nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), *poolings, *end), 224)
+    fine = fc.dilate(backbone, 8)
+    assert fine.maps[32].start == backbone.maps[32].start
+    with torch.no_grad():
+        coarse, finer = backbone(images)[32], fine(images)[32]
+    torch.testing.assert_close(finer[..., ::4, ::4][..., 1:6, 1:6], coarse[..., 1:6, 1:6])
+
+
 def test_what_cannot_be_dilated_is_named() -> None:
     backbone = build_backbone("vgg16", width=1 / 64)
     for stride, said in (
@@ -119,8 +138,9 @@ def test_what_cannot_be_dilated_is_named() -> None:
     with pytest.raises(UsageError, match="learned its upsampling"):
         fc.dilate(learned, 8)
     end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    pooling = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(3, 2, 1))
-    with pytest.raises(UsageError, match="average pooling lies behind stride 8"):
+    own = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+    pooling = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.AvgPool2d(3, 2, 1), own)
+    with pytest.raises(UsageError, match="average pooling that does not count what it pads"):
         fc.dilate(convolutionalize(nn.Sequential(*pooling, *end), 96), 8)
     slanted = nn.Sequential(nn.Conv2d(3, 4, 3, (8, 8), 1), nn.Conv2d(4, 4, (1, 3), (1, 2), (0, 1)),
                             nn.Conv2d(4, 4, (3, 1), (2, 1), (1, 0)))  # fmt: skip
@@ -140,6 +160,13 @@ def test_what_cannot_be_dilated_is_named() -> None:
         fc.dilate(convolutionalize(Twice(), 96), 8)
     with pytest.raises(UsageError, match="at least 1 and below 32"):
         compare(["vgg16"], stride=32)
+    for wrong, said in (
+        ({"width": 0}, "width is 0 and repeats 3"),
+        ({"repeats": 0}, "repeats 0"),
+        ({"width": 0.004}, "alexnet cannot be 0.004 times as wide"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            compare(["alexnet"], **wrong)
     with pytest.raises(UsageError, match="sees 404 pixels: a picture of 300 has no cell"):
         compare(["vgg16"], width=1 / 64, size=300)
     assert Block(2, 2, 1)(torch.rand(1, 2, 4, 4)).shape == (1, 2, 4, 4)

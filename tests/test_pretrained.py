@@ -10,10 +10,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from formula import DATA
+from fullyconv.config import ModelConfig, Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
-from fullyconv.pretrained import imagenet_weights, load_backbone, load_imagenet, read_state
+from fullyconv.pretrained import imagenet_weights, load_backbone, read_state, start
+
+
+def load_imagenet(model: nn.Module, name: str, weights: str) -> str:
+    recipe = Recipe(model=ModelConfig(backbone=name), backbone_weights=weights)
+    return start(model, recipe, print)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])

@@ -51,7 +51,7 @@ def test_published_rows_stand_apart_with_their_source(tmp_path: Path) -> None:
         ["1/32", "32", "86.1", "-"],
     ]
     assert "<title>Bounds</title>" in html
-    for text in ("Which?", "By hand.", 'colspan="4"', "machine", "versions", "torch 2."):
+    for text in ("Which?", "By hand.", 'colspan="4"', "machine", "versions", "torch: 2."):
         assert text in html
     assert "<nav>" not in html
 
@@ -102,7 +102,7 @@ def test_several_studies_have_a_list_of_contents(tmp_path: Path) -> None:
         ("study-1", "Second"),
     ]
     assert ["size", "500, 400"] in table_rows(html)
-    assert ["made", "by hand"] in table_rows(html)
+    assert ["made", "by: hand"] in table_rows(html)
 
 
 def test_text_of_studies_is_no_html(tmp_path: Path) -> None:

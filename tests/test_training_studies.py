@@ -172,6 +172,11 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
         training_study("masking", base)
     with pytest.raises(UsageError, match=r"no class 'cars'. Did you mean car"):
         training_study("masking", changed(base, {"data.foreground": ("cars",)}))
+    everything = tuple(CAMVID.categories)
+    with pytest.raises(UsageError, match="nothing is left for background"):
+        training_study("masking", changed(base, {"data.foreground": everything}))
+    with pytest.raises(UsageError, match="there is 1 class left; a net needs at least 2"):
+        training_study("background", changed(base, {"data.void": everything[1:]}))
     assert not out.exists()
 
 

@@ -136,8 +136,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
             if not 2 <= length <= min(size - 8, _MAX_HEADER):
                 raise FullyConvError(
-                    f"{path}: this is no checkpoint (.safetensors): its header would be "
-                    f"{length} bytes long, the file has {size}"
+                    f"{path}: this is no checkpoint (.safetensors), as fcn train writes them: its "
+                    f"header would be {length} bytes long, the file has {size}"
                 )
             metadata = json.loads(file.read(length)).get("__metadata__", {})
             text = metadata.get(_KEY)

@@ -18,7 +18,7 @@ from fullyconv.imagenet import imagenet_categories
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.backbones.backbone import PaddedBackbone
 from fullyconv.models.geometry import CoordMap
-from fullyconv.models.layers import trace
+from fullyconv.models.layers import cells, trace
 from fullyconv.preprocess import TORCHVISION, Preprocess, preprocess_for
 from fullyconv.pretrained import load_backbone, weights_file
 
@@ -29,6 +29,7 @@ _PADDING = {"vgg16": 1, "vgg16_torchvision": 1, "alexnet": 0, "alexnet_torchvisi
 # The picture that one cell of those takes: pictures were cut to it for training (227 for Caffe's
 # AlexNet, whose last pooling also takes 224).
 _SIDE = 224
+_LARGEST = 4096  # side of a picture up to which the smallest that a classifier takes is looked for
 # Names of the last layer in .caffemodel files (the same deploy.prototxt files).
 _LAST = {"vgg16": "fc8", "alexnet": "fc8", "googlenet": "loss3/classifier"}
 
@@ -56,8 +57,8 @@ class DenseClassifier(nn.Module):
         for any H and W from 1 up.
 
     Raises:
-        UsageError: If layers are neither given nor the backbone's own.
-        ValueError: If the names are not as many as the classes.
+        UsageError: If layers are neither given nor the backbone's own, or the names are not as many
+            as the classes.
 
     Example:
         >>> import torch
@@ -83,15 +84,16 @@ class DenseClassifier(nn.Module):
         self.preprocess = preprocess
         self.tap = max(backbone.maps)
         self.map: CoordMap = trace(self.layers, backbone.maps[self.tap])
-        window = trace(self.layers, CoordMap()).receptive_field
-        self.side = 1 + int(backbone.maps[self.tap].stride) * (window - 1) if side is None else side
+        self.side = _smallest(backbone, self.layers) if side is None else side
         convolutions = [m.out_channels for m in self.layers.modules() if isinstance(m, nn.Conv2d)]
         classes = [backbone.channels[self.tap], *convolutions][-1]
         names = tuple(categories) or tuple(f"class {index}" for index in range(classes))
         if not categories and classes == len(imagenet_categories()):
             names = imagenet_categories()
-        if len(names) != classes:
-            raise ValueError(f"there are {len(names)} names for {classes} classes")
+        if isinstance(categories, str) or len(names) != classes:
+            raise UsageError(
+                f"there are {len(names)} names for {classes} classes; one is needed for each"
+            )
         self.categories = names
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,6 +103,15 @@ class DenseClassifier(nn.Module):
             images = F.pad(images, (0, right, 0, below))
         scores: Tensor = self.layers(self.backbone(images)[self.tap])
         return scores
+
+
+def _smallest(backbone: Backbone, layers: nn.Sequential) -> int:
+    """Side of the smallest picture that gives every layer a cell."""
+    for side in range(1, _LARGEST):
+        features = backbone.counts(side)[-1]
+        if features and min(cells(layers, features, axis) for axis in (0, 1)) > 0:
+            return side
+    raise FullyConvError(f"no picture up to {_LARGEST} pixels gives this classifier a cell")
 
 
 def _own_layers(backbone: Backbone) -> nn.Sequential:

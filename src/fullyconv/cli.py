@@ -17,7 +17,7 @@ from fullyconv.commands.predict import predict
 from fullyconv.commands.study import study
 from fullyconv.commands.train import train
 from fullyconv.commands.weights import weights
-from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
@@ -35,6 +35,8 @@ _VERBS: dict[str, Callable[..., int]] = {
 
 def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit status; errors meant for users pass through."""
+    if args and args[0][:1] != "-" and args[0] not in _VERBS:
+        raise UsageError(f"there is no {args[0]!r}. {did_you_mean(args[0], list(_VERBS))}")
     if args and args[0] in ("train", "weights", "data", "study"):
         return _VERBS[args[0]](args[1:])
     if list(args) in (["--version"], ["-V"]):

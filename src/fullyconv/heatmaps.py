@@ -237,10 +237,18 @@ class _Mapper:
         top: int,
         shrink: int,
     ) -> None:
-        if top < 1 or shrink < 0:
-            raise UsageError(f"top is {top}, from 1 up; shrink is {shrink}, from 0 up")
+        if shrink < 0:
+            raise UsageError(f"shrink is {shrink}; it is a number of pixels, or 0 for never")
         if isinstance(classifier, str):
             classifier = load_classifier(classifier, weights)
+        given: object = classifier
+        if not isinstance(given, DenseClassifier):
+            raise UsageError(
+                f"a {type(given).__name__} was given as the classifier; make it dense first: "
+                "fc.DenseClassifier(fc.convolutionalize(classifier))"
+            )
+        if not 1 <= top <= len(classifier.categories):
+            raise UsageError(f"top is {top}; there are {len(classifier.categories)} classes")
         self.classifier, self.top, self.shrink = classifier.eval(), top, shrink
         asked = [classes] if isinstance(classes, str | int) else classes
         drawn: dict[int, Category] = {}

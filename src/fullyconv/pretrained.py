@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,33 @@ def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str
         if len(recipe.init_from) > 1:
             assert isinstance(model, LateFusion)  # Recipe has seen to it
             parts = list(model.streams.values())
-        for part, path in zip(parts, recipe.init_from, strict=True):
-            say(f"from {path}: {transplant(part, load_model(path))}")
-        return ", ".join(Path(path).name for path in recipe.init_from)
-    if recipe.from_scratch:
+        for part, start_from in zip(parts, recipe.init_from, strict=True):
+            say(f"from {start_from}: {transplant(part, load_model(start_from))}")
+        return ", ".join(Path(start_from).name for start_from in recipe.init_from)
+    path = imagenet_file(recipe)
+    if path is None:
         return "random"
+    for backbone in (part for part in model.modules() if isinstance(part, Backbone)):
+        load_backbone(backbone, path)
+    return path.name
+
+
+def imagenet_file(recipe: Recipe) -> Path | None:
+    """The ImageNet weights that a recipe starts from; None if it starts from something else.
+
+    Raises:
+        UsageError: If the recipe goes on from another one, whose result is not named.
+        FullyConvError: If there are no weights.
+    """
+    if recipe.init_from or recipe.from_scratch:
+        return None
     if recipe.continues:
         raise UsageError(
             f"this recipe goes on from {' and '.join(recipe.continues)}: train that first and name "
             "its checkpoint by --init-from, or import the authors' by fcn weights import"
         )
-    return load_imagenet(model, recipe.model.backbone, recipe.backbone_weights)
+    otherwise = "--backbone-weights FILE, or start from random weights with --from-scratch"
+    return weights_file(recipe.model.backbone, recipe.backbone_weights, otherwise)
 
 
 def imagenet_weights(name: str) -> Path | None:
@@ -137,7 +154,9 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         state = read_tensors(path)
         return {key: state[key] for key in sorted(state, key=_natural)}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of what it refuses, and we say better
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a foreign file
         raise FullyConvError(
             f"{path}: is no state dictionary of plain tensors, or is damaged; nothing else in it "
@@ -160,27 +179,6 @@ def _natural(key: str) -> tuple[Any, ...]:
     numbered = [[p if i % 2 == 0 else int(p) for i, p in enumerate(piece)] for piece in pieces]
     rank = _PARTS.index(part) if part in _PARTS else len(_PARTS)
     return layers[:1] in [[name] for name in _LAST], numbered, rank
-
-
-def load_imagenet(model: nn.Module, name: str, weights: str) -> str:
-    """Fill the backbone of a network with ImageNet weights.
-
-    Args:
-        model: Network whose backbone, or backbones, shall be filled.
-        name: Name of its backbone.
-        weights: ``"auto"`` or a file.
-
-    Returns:
-        Where the weights came from.
-
-    Raises:
-        FullyConvError: If there are none.
-    """
-    otherwise = "--backbone-weights FILE, or start from random weights with --from-scratch"
-    path = weights_file(name, weights, otherwise)
-    for backbone in (part for part in model.modules() if isinstance(part, Backbone)):
-        load_backbone(backbone, path)
-    return path.name
 
 
 def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> Path:

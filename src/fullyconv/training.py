@@ -36,7 +36,7 @@ from fullyconv.learner import Learner
 from fullyconv.losses import head_losses
 from fullyconv.models.create import create_model
 from fullyconv.optim import lr_factor
-from fullyconv.pretrained import start
+from fullyconv.pretrained import imagenet_file, start
 from fullyconv.processes import on_cpu, this_process
 from fullyconv.recipes import recipe as named_recipe
 from fullyconv.report.runs import write_report
@@ -109,6 +109,8 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
+        if not resume:
+            imagenet_file(recipe)  # before its data is prepared, which may take long
         with this_process().main_process_first():
             say = tqdm.write if this_process().is_main_process else _say_nothing
             recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))

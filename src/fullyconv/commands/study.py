@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from fullyconv.commands.training_studies import TRAINING
-from fullyconv.errors import UsageError
+from fullyconv.errors import UsageError, did_you_mean
 
 
 def study(args: Sequence[str]) -> int:
@@ -19,6 +19,9 @@ def study(args: Sequence[str]) -> int:
     Args:
         args: Command line after ``fcn study``.
     """
+    if args and args[0][:1] != "-" and args[0] not in _STUDIES:
+        known = did_you_mean(args[0], list(_STUDIES))
+        raise UsageError(f"there is no study {args[0]!r}. {known}")
     return int(tyro.extras.subcommand_cli_from_dict(_STUDIES, args=list(args), prog="fcn study"))
 
 

@@ -31,9 +31,12 @@ def train(args: Sequence[str]) -> int:
         args: Command line after ``fcn train``.
     """
     from fullyconv.recipes import RECIPES
+    from fullyconv.recipes import recipe as named_recipe
 
     if args[:1] == ["--compare"]:
         return tyro.cli(_compare, args=list(args[1:]), prog="fcn train --compare")
+    if args and args[0][:1] != "-":
+        named_recipe(args[0])  # says which it might be, if there is none of the name
     choices = {
         name: (what, _Training(**_values(recipe), out=Path("runs") / name))
         for name, (what, recipe) in RECIPES.items()

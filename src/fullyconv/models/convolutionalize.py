@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import fx, nn
 
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones.backbone import PaddedBackbone
 from fullyconv.models.graph_reading import WholeMap
 from fullyconv.models.graph_rewriting import Rewritten, rewrite
@@ -58,6 +58,7 @@ def convolutionalize(
         before its last layer.
 
     Raises:
+        UsageError: If this is no torch module, or no size.
         FullyConvError: If the network cannot be traced, or holds what cannot be converted; the
             layer is named.
 
@@ -71,6 +72,11 @@ def convolutionalize(
         ({8: 8, 16: 8, 32: 16}, 63)
     """
     height, width = (example_size,) * 2 if isinstance(example_size, int) else example_size
+    if min(height, width) < 1 or not isinstance(model, nn.Module):
+        raise UsageError(
+            f"a {type(model).__name__} for pictures of {height} x {width} was given; it takes a "
+            "torch classifier (nn.Module), and the size of the pictures that it was made for"
+        )
     copy = deepcopy(model).eval()
     channels = _in_channels(copy)
     example = torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(0))
@@ -107,6 +113,9 @@ def _in_channels(model: nn.Module) -> int:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             return layer.in_channels
+        for kernel in layer.parameters(recurse=False):
+            if kernel.ndim == 4:  # of a convolution that is called as a function
+                return kernel.shape[1]
     raise FullyConvError(
         f"{type(model).__name__} has no convolution: there is nothing that slides over a picture"
     )

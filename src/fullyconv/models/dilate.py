@@ -20,7 +20,14 @@ from torch import fx, nn
 from fullyconv.errors import UsageError
 from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
 from fullyconv.models.fcn import FCN
-from fullyconv.models.layers import DilatedMaxPool2d, LearnedUpsample, Parallel, Window
+from fullyconv.models.layers import (
+    DilatedAverage,
+    DilatedMaxPool2d,
+    LearnedUpsample,
+    Parallel,
+    Window,
+    window,
+)
 from fullyconv.models.traced import LocalAverage, Traced
 
 
@@ -44,9 +51,9 @@ def dilate(model: FCN | Backbone, stride: int) -> FCN | PaddedBackbone:
         where their cells lie now.
 
     Raises:
-        UsageError: If the network has no such stride, its average pooling or a layer that runs
-            several times would have to be dilated, or its upsampling was learned, for which there
-            are no weights at another stride.
+        UsageError: If the network has no such stride, a layer that runs several times or an
+            unusual average pooling would have to be dilated, or its upsampling was learned, for
+            which there are no weights at another stride.
 
     Example:
         >>> from fullyconv.models.backbones import build_backbone
@@ -67,6 +74,8 @@ def dilate(model: FCN | Backbone, stride: int) -> FCN | PaddedBackbone:
         )
     stages = {int(tap): stage for tap, stage in backbone.stages.items()}
     classifier = getattr(backbone, "classifier", None)
+    if classifier is not None:
+        _dilated(classifier, pace)
     made = PaddedBackbone(stages, backbone.channels, backbone.geometry, classifier)  # type: ignore[arg-type]
     return made.train(model.training)
 
@@ -155,7 +164,7 @@ def _dilated_graph(layer: Traced, pace: _Pace) -> _Pace:
     paces: dict[fx.Node, _Pace] = {}
     for node in layer.body.graph.nodes:
         given = {paces[source] for source in node.all_input_nodes if source in paces}
-        if node.op == "placeholder":
+        if node.op == "placeholder" and not paces:
             paces[node] = pace
         elif given:
             (paces[node],) = given
@@ -176,12 +185,15 @@ def _dilated_window(layer: Window, pace: _Pace) -> tuple[nn.Module, _Pace]:
         raise UsageError(
             f"a layer strides by {across} and {down}; only one for both can be lowered"
         )
-    if isinstance(layer, nn.AvgPool2d) and pace.rate > 1 and layer.kernel_size not in (1, (1, 1)):
-        raise UsageError(
-            f"an average pooling lies behind stride {pace.goal}, and average pooling has no "
-            f"dilation; a stride that it lies before is {pace.goal * pace.rate}"
-        )
     kept, behind = pace.behind(across)
+    if isinstance(layer, nn.AvgPool2d) and pace.rate > 1:
+        padded = any(window(layer, axis)[2] != (0, 0) for axis in (0, 1))
+        if layer.divisor_override or (padded and not layer.count_include_pad):
+            raise UsageError(
+                "an average pooling that does not count what it pads, or divides by a number of "
+                f"its own, lies behind stride {pace.goal}; such have no dilation here"
+            )
+        return DilatedAverage(layer, kept, pace.rate), behind
     layer.stride = (kept, kept)
     if not isinstance(layer, nn.AvgPool2d):
         rows, columns = _pair(layer.dilation)

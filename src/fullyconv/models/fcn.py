@@ -41,7 +41,7 @@ class Head(nn.Module):
         map: Where the logits lie: on the image's own pixels, with the receptive field.
 
     Raises:
-        UsageError: If the backbone has no features at the prediction stride.
+        UsageError: If the backbone has no features at the prediction stride, or there is no class.
 
     Shape:
         features ``{s: (N, channels[s], h, w)}`` and images (N, C, H, W) to (N, num_classes, H, W).
@@ -56,6 +56,8 @@ class Head(nn.Module):
         skip_scale: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
+        if num_classes < 1:
+            raise UsageError(f"num_classes is {num_classes}; it must be at least 1")
         self.num_classes = num_classes
         self.taps = tuple(s for s in (32, 16, 8) if s >= stride and s in backbone.maps)
         if stride not in self.taps:

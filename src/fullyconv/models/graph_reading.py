@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import fx, nn
-from torch.fx.operator_schemas import normalize_function
 
 from fullyconv.errors import FullyConvError
+from fullyconv.models.called_layers import LAYER_FUNCTIONS, as_layer
 from fullyconv.models.last_layers import (
     batch_norm_2d,
     linear_as_convolution,
@@ -88,7 +88,7 @@ class Reading:
             FullyConvError: If something in it cannot be converted; the layer is named.
         """
         for node in self.module.graph.nodes:
-            if node.op == "placeholder":
+            if node.op == "placeholder" and not self.places:  # others are options left out
                 self.places[node] = Place(self._size(node, (2, 3)))
                 continue
             given = [n for n in node.all_input_nodes if n in self.places]
@@ -224,8 +224,8 @@ class Reading:
             return self._rearranged(node, name, place)
         if name in ("mean", "adaptive_avg_pool2d", "adaptive_max_pool2d"):
             return self._pooled_by_function(node, name, place)
-        if name in ("max_pool2d", "avg_pool2d", "pad"):
-            return self._window_function(node, name, place)
+        if name in LAYER_FUNCTIONS:
+            return self._layer_function(node, name, place)
         if name in ("group_norm", "instance_norm"):
             return self._whole_map_norm(node, place)
         if name == "layer_norm":
@@ -338,29 +338,13 @@ class Reading:
         keeps = len(self.shapes[node]) == 4
         return self._pooled(node, place, sliding_average, (2, 3) if keeps else ())
 
-    def _window_function(self, node: fx.Node, name: str, place: Place) -> Place:
-        assert callable(node.target)  # none of these is a tensor's method
-        normal = normalize_function(
-            node.target,
-            node.args,
-            node.kwargs,
-            normalize_to_only_use_kwargs=True,
-        )
-        given = dict(normal.kwargs) if normal is not None else {}
-        given.pop("input", None)
-        if name == "pad":
-            pads = given.get("pad", ())
-            plain = given.get("mode", "constant") == "constant" and not given.get("value")
-            if not plain or len(pads) != 4 or not all(isinstance(side, int) for side in pads):
-                raise self._refusal(node, "pads by other than a fixed number of zeros")
-            layer: nn.Module = nn.ZeroPad2d(pads)
-        else:
-            given = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in given.items()
-                if value not in (None, [])
-            }
-            layer = nn.AvgPool2d(**given) if name == "avg_pool2d" else nn.MaxPool2d(**given)
+    def _layer_function(self, node: fx.Node, name: str, place: Place) -> Place:
+        try:
+            layer = as_layer(node, name, self.module)
+        except ValueError as error:
+            raise self._refusal(node, str(error)) from error
+        if isinstance(layer, nn.Linear):
+            return self._linear_layer(node, layer, place)
         after = self._window(node, layer, place)
         if node not in after.pools:
             self.changes[node] = layer

@@ -174,6 +174,46 @@ class Mapped(nn.Module):
         raise NotImplementedError
 
 
+class DilatedAverage(Mapped):
+    """An average over cells that lie apart; the library's has no dilation.
+
+    Args:
+        pooling: The average over neighbours; what it pads counts as zeros.
+        stride: Its stride here.
+        rate: How far apart the cells lie.
+
+    Shape:
+        (N, C, h, w) to (N, C, h', w').
+    """
+
+    kernel: Tensor
+
+    def __init__(self, pooling: nn.AvgPool2d, stride: int, rate: int) -> None:
+        super().__init__()
+        (rows, _, (above, _), _), (columns, _, (left, _), _) = (
+            window(pooling, axis) for axis in (0, 1)
+        )
+        kernel = torch.full((1, 1, rows, columns), 1 / (rows * columns))
+        self.register_buffer("kernel", kernel, persistent=False)
+        self.stride, self.rate, self.padding = stride, rate, (above * rate, left * rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the averages; shapes as in the class docstring."""
+        alone = x.flatten(0, 1)[:, None]
+        averages = F.conv2d(alone, self.kernel, None, self.stride, self.padding, self.rate)
+        return averages.view(*x.shape[:2], *averages.shape[-2:])
+
+    def trace(self, at: CoordMap, axis: int) -> CoordMap:
+        """Where its cells lie."""
+        size = self.kernel.shape[2 + axis]
+        return at.window(size, self.stride, self.padding[axis], self.rate)
+
+    def cells(self, count: int, axis: int) -> int:
+        """How many there are; 0 if its window is larger than the map."""
+        free = count + 2 * self.padding[axis] - self.rate * (self.kernel.shape[2 + axis] - 1) - 1
+        return max(0, free // self.stride + 1)
+
+
 # Layers that work on each cell alone (or across channels): they move nothing.
 POINTWISE = (
     nn.ReLU,
@@ -276,13 +316,13 @@ def alike(counts: Iterable[int]) -> int:
 def _slid(layer: Window, count: int, axis: int) -> int:
     size, stride, (before, after), dilation = window(layer, axis)
     free = count + before + after - dilation * (size - 1) - 1
-    if free < 0 or count < 1:
+    if count < 1:
         return 0
     if getattr(layer, "ceil_mode", False):
         steps = -(-free // stride)
         # PyTorch leaves out a last window that would begin in the padding behind the map
-        return steps + 1 - (steps * stride >= count + before)
-    return free // stride + 1
+        return max(0, steps + 1 - (steps * stride >= count + before))
+    return max(0, free // stride + 1)
 
 
 def window(layer: Window, axis: int) -> tuple[int, int, tuple[int, int], int]:

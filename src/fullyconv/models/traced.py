@@ -84,7 +84,7 @@ class Traced(Mapped):
         layers, values = dict(self.body.named_modules()), dict[fx.Node, _Value]()
         for node in self.body.graph.nodes:
             given = [values[source] for source in node.all_input_nodes if source in values]
-            if node.op == "placeholder":
+            if node.op == "placeholder" and not values:
                 values[node] = start
             elif given:
                 value = join(given, node)

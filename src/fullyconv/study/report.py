@@ -39,8 +39,8 @@ def report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     ]
     title = f"{len(studies)} studies" if len(studies) > 1 else studies[0][1].title
     links = "".join(
-        f'<li><a href="#study-{number}">{escape(study.title)}</a></li>'
-        for number, (_, study) in enumerate(studies)
+        f'<li><a href="#study-{number}">{escape(study.title)}</a> ({escape(path.name)})</li>'
+        for number, (path, study) in enumerate(studies)
     )
     contents = f"<nav><ul>{links}</ul></nav>" if len(studies) > 1 else ""
     what = "Of Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation"
@@ -103,7 +103,7 @@ def _about(about: dict[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+        return "; ".join(f"{key}: {_text(part)}" for key, part in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(_text, value))
     return shown(value)

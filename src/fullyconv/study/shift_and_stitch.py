@@ -83,6 +83,11 @@ def compare(
         UsageError: If a backbone does not exist, the stride is not below 32, or no cell's receptive
             field lies inside a picture of this size.
     """
+    if not 0 < width <= 16 or repeats < 1:  # as ModelConfig has it
+        raise UsageError(
+            f"width is {width} and repeats {repeats}; the one must be above 0 and at most 16, the "
+            "other at least 1"
+        )
     rows = [row for name in names for row in _compared(name, stride, width, size, repeats)]
     return Study(
         name="shift-and-stitch",
@@ -104,12 +109,20 @@ def compare(
 
 def _compared(name: str, stride: int, width: float, size: int, repeats: int) -> list[Row]:
     torch.manual_seed(0)
-    coarse = build_backbone(name, width=width).eval()
+    try:
+        coarse = build_backbone(name, width=width).eval()
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be {width} times as wide ({error})") from error
     fine = dilate(coarse, stride)
     of = int(coarse.maps[_TAP].stride)
     if not 1 <= stride < of:
         raise UsageError(f"the stride is {stride}; it must be at least 1 and below {of}")
     seen = coarse.maps[_TAP].receptive_field
+    if 0 < size < seen + of:
+        raise UsageError(
+            f"{name} sees {seen} pixels: a picture of {size} has no cell that sees it alone; give "
+            f"a size of at least {seen + 2 * of}"
+        )
     size = size or -(-(seen + 3 * of) // of) * of
     images = torch.randn(1, 3, size, size)
     inside = interior(fine, size, of)
@@ -120,11 +133,6 @@ def _compared(name: str, stride: int, width: float, size: int, repeats: int) -> 
     }
     outputs = {way: run() for way, run in ways.items()}
     a, b = (outputs[way][..., inside, inside] for way in ("shift-and-stitch", "dilation"))
-    if not a.numel() or a.shape != b.shape:
-        raise UsageError(
-            f"{name} sees {seen} pixels: a picture of {size} has no cell that sees it alone; give "
-            f"a size above {seen + 2 * of}"
-        )
     largest = float(((a - b).abs().max() / b.abs().max()).item())
     seconds = {way: _fastest(run, repeats) for way, run in ways.items()}
     first = next(iter(seconds.values()))

@@ -183,6 +183,10 @@ def _background(base: Recipe) -> TrainingStudy:
     names = base.data.void or ("background",)
     others = label_space(replace(base.data, void=())).without(names)
     said = ", ".join(names)
+    if others.num_classes < 2:
+        raise UsageError(
+            f"without {said} there is {others.num_classes} class left; a net needs at least 2"
+        )
     return TrainingStudy(
         name="background",
         title="Background: with a score of its own, or without",
@@ -219,6 +223,8 @@ def _masking(base: Recipe) -> TrainingStudy:
             "no class is said to be foreground; name some with --foreground, of "
             f"{', '.join(labels.categories)}"
         )
+    if set(names) >= set(labels.categories):
+        raise UsageError("all classes are said to be foreground: nothing is left for background")
     for name in names:
         labels.index(name)  # raises if there is no such class, before anything is trained
     seen = {

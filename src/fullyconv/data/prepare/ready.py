@@ -10,7 +10,7 @@ from pathlib import Path
 from fullyconv.config import DataConfig
 from fullyconv.data.prepare.registry import preparer
 from fullyconv.data.prepare.report import Report
-from fullyconv.data.prepare.run import prepare
+from fullyconv.data.prepare.run import PROBLEMS, prepare
 from fullyconv.errors import FullyConvError
 
 
@@ -48,8 +48,10 @@ def _prepared(name: str, root: Path, out: Path, splits: list[str], progress: boo
     try:
         return prepare(name, root, out, splits=splits, progress=progress)
     except FullyConvError as error:
-        with suppress(OSError):  # it is not empty where some pictures were made
+        with suppress(OSError):  # another data set may lie there already
             out.rmdir()
+        if (out / PROBLEMS).exists():  # it was there, if not all of it
+            raise
         raise FullyConvError(
             f"{root} has neither {splits[0]}/ with images/ and labels/ (fcn data prepare makes "
             f"them), nor what is published as {name}: {error}"

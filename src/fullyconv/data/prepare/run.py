@@ -27,7 +27,7 @@ PathLike = str | os.PathLike[str]
 
 _FEW = 64  # pictures for which starting processes takes longer than the work
 _MOST_WORKERS = 8
-_PROBLEMS = "problems.txt"
+PROBLEMS = "problems.txt"
 
 
 def prepare(
@@ -209,7 +209,7 @@ def _strangers(plan: Plan, root: Path) -> Iterator[str]:
 
 def _finished(report: Report) -> Report:
     """Keep the full list of problems in a file, and raise if there are any."""
-    path = report.root / _PROBLEMS
+    path = report.root / PROBLEMS
     unmade = report.unmade()
     if not unmade:
         path.unlink(missing_ok=True)

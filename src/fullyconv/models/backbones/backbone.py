@@ -67,6 +67,14 @@ class Backbone(nn.Module):
             self.classifier_pool = 1
         return self
 
+    def counts(self, size: int) -> list[int]:
+        """Cells of each tap for a picture of so many rows, and as many columns: the fewer."""
+        counts, along = [], [size, size]
+        for stage in self.stages.values():
+            along = [cells(stage, count, axis) for axis, count in enumerate(along)]
+            counts.append(min(along))
+        return counts
+
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features at each tap; shapes as in the class docstring."""
         features: dict[int, Tensor] = {}
@@ -132,14 +140,13 @@ class PaddedBackbone(Backbone):
                     return size - run + multiple, multiple
         raise FullyConvError("this classifier takes no pictures of any size but its own")
 
+    def counts(self, size: int) -> list[int]:
+        """Cells of each tap for a picture of so many rows and columns, padded as it will be."""
+        return self._counts(self._whole(size))
+
     def _counts(self, size: int) -> list[int]:
-        """Cells of each tap for a picture of so many rows, and as many columns: the fewer."""
         if size not in self._counted:
-            counts, along = [], [size, size]
-            for stage in self.stages.values():
-                along = [cells(stage, count, axis) for axis, count in enumerate(along)]
-                counts.append(min(along))
-            self._counted[size] = counts
+            self._counted[size] = super().counts(size)
         return self._counted[size]
 
     def _edge(self) -> int:
@@ -152,7 +159,7 @@ class PaddedBackbone(Backbone):
         grids = [CoordMap(), *(self.maps[stride] for stride in strides)]
         lacking = [Fraction(self.edge)]
         for size in range(self.smallest, self.smallest + 2 * strides[-1]):
-            counts = [size, *self._counts(self._whole(size))]
+            counts = [size, *self.counts(size)]
             ends = [at.start + at.stride * (n - 1) for at, n in zip(grids, counts, strict=True)]
             for coarse in range(1, len(grids)):
                 for fine in {0, coarse - 1}:  # without skips, scores land on the image at once
