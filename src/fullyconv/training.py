@@ -109,7 +109,7 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
-        if not resume:
+        if not resume and recipe.data.root is not None:
             imagenet_file(recipe)  # before its data is prepared, which may take long
         with this_process().main_process_first():
             say = tqdm.write if this_process().is_main_process else _say_nothing
