@@ -49,10 +49,13 @@ def report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
 
 
 def _section(name: str, study: Study, folder: Path) -> str:
-    pictures = "".join(
-        figure((folder / drawn.file).as_posix(), drawn.caption, drawn.caption)
-        for drawn in study.figures
-    )
+    drawn = [
+        (made.file, figure((folder / made.file).as_posix(), made.caption, made.caption))
+        for made in study.figures
+    ]
+    curves = "".join(html for file, html in drawn if file.endswith(".svg"))
+    pictures = f'<div class="charts">{curves}</div>' if curves else ""
+    pictures += "".join(html for file, html in drawn if not file.endswith(".svg"))
     return (
         f'<section id="{name}"><h2>{escape(study.title)}</h2><p>{escape(study.question)}</p>'
         f"{_table(study)}<p>{escape(study.rule)}</p>{_chart(study)}{pictures}{_about(study.about)}"
