@@ -56,6 +56,14 @@ def test_a_curve_is_where_the_formula_puts_it() -> None:
     assert last == [("538", "400")]
 
 
+def test_a_curve_of_one_point_is_a_dot() -> None:
+    line = Line("a", np.array([1.0, 4.0]), np.array([np.nan, 2.0]))
+    svg = line_chart("T", "u", [line])
+    assert svg.count("<circle") == 1
+    assert "<title>a: 2 at step 4</title>" in svg
+    assert "<circle" not in line_chart("T", "u", [Line("a", np.array([1, 4]), np.array([1, 2]))])
+
+
 def test_another_axis_is_named_in_the_drawing_and_in_words() -> None:
     line = Line("a", np.array([0.25, 0.5]), np.array([2.0, 1.0]), marked=True)
     svg = line_chart("T", "u", [line], across="minutes", steps=0.0, from_zero=True)

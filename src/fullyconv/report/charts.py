@@ -359,7 +359,7 @@ def _curve(line: Line, across: Axis, up: Axis, below: str) -> str:
             path.append("h0" if pen == "M" else "")
             pen = "L"
     dots = ""
-    if line.marked and len(xs) <= MARKED:
+    if (line.marked and len(xs) <= MARKED) or sum(not math.isnan(y) for y in ys) == 1:
         dots = "".join(
             f'<circle class="{line.style}" cx="{x}" cy="{y}" r="3.5"><title>'
             f"{escape(line.label)}: {number_text(value)} {escape(_at(below, where))}"
