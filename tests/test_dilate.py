@@ -115,6 +115,11 @@ def test_average_poolings_are_dilated_with_the_rest() -> None:
     with torch.no_grad():
         torch.testing.assert_close(dense(images)[..., 0, 0], model(images))
         assert dense.map.receptive_field == 195 + 32 * 6
+        once = fc.dilate(convolutionalize(model, geometry="valid"), 8)
+        twice = fc.dilate(fc.dilate(convolutionalize(model, geometry="valid"), 16), 8)
+        a, b = (fc.DenseClassifier(network).eval() for network in (once, twice))
+        torch.testing.assert_close(a(images), b(images))
+        assert a.map == b.map
     end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     poolings = (nn.AvgPool2d(3, 2, 1), nn.AvgPool2d((2, 4), 2, (0, 1)), nn.Conv2d(4, 4, 3, 1, 1))
     backbone = convolutionalize(nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), *poolings, *end), 224)

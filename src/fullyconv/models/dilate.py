@@ -126,6 +126,11 @@ def _dilated(layer: nn.Module, pace: _Pace) -> tuple[nn.Module, _Pace]:
             setattr(layer, name, part)
     elif isinstance(layer, Traced):
         pace = _dilated_graph(layer, pace)
+    elif isinstance(layer, DilatedAverage):  # of a network that was dilated before
+        kept, behind = pace.behind(layer.stride)
+        layer.stride, layer.rate = kept, layer.rate * pace.rate
+        layer.padding = (layer.padding[0] * pace.rate, layer.padding[1] * pace.rate)
+        pace = behind
     elif isinstance(layer, LocalAverage):
         layer.size = (layer.size[0] * pace.rate, layer.size[1] * pace.rate)
     elif isinstance(layer, nn.ZeroPad2d):
@@ -176,7 +181,14 @@ def _dilated_graph(layer: Traced, pace: _Pace) -> _Pace:
     return paces[node]
 
 
-_MOVING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d, LocalAverage)
+_MOVING = (
+    nn.Conv2d,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.ZeroPad2d,
+    LocalAverage,
+    DilatedAverage,
+)
 
 
 def _dilated_window(layer: Window, pace: _Pace) -> tuple[nn.Module, _Pace]:
