@@ -18,10 +18,12 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import Evaluation, Tally, evaluate, score
 from fullyconv.labels import CAMVID, LABEL_SPACES, NYUDV2_39, PASCAL_CONTEXT, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
-from fullyconv.prediction import Prediction, Predictor
+from fullyconv.prediction import Prediction
+from fullyconv.predictor import Predictor
 from fullyconv.preprocess import CAFFE
 from fullyconv.protocols import MEASURES, PROTOCOLS, Protocol, protocol, published
 from fullyconv.recipes import RECIPES
+from fullyconv.scores import Scores
 
 SPACE = LabelSpace(categories=("background", "cat", "dog"))
 
@@ -29,7 +31,7 @@ SPACE = LabelSpace(categories=("background", "cat", "dog"))
 def said(labels: NDArray[np.uint8], space: LabelSpace = SPACE) -> Prediction:
     """A prediction of exactly these labels."""
     logits = np.eye(space.num_classes, dtype=np.float32)[labels].transpose(2, 0, 1)
-    return Prediction(np.zeros((*labels.shape, 3), np.uint8), logits, space)
+    return Prediction(np.zeros((*labels.shape, 3), np.uint8), Scores.of(logits), space)
 
 
 def sample(name: str, target: NDArray[np.uint8]) -> Sample:

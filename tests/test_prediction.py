@@ -20,13 +20,10 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID, NYUDV2_39, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
 from fullyconv.models.create import create_model
-from fullyconv.prediction import (
-    Prediction,
-    Predictor,
-    find_photos,
-    parse_outputs,
-    predict,
-)
+from fullyconv.photos import find_photos
+from fullyconv.predicting import predict
+from fullyconv.prediction import Prediction, parse_outputs
+from fullyconv.predictor import Predictor
 from fullyconv.preprocess import EFFICIENTNET_LITE
 
 Photo = NDArray[np.uint8]

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from fullyconv.models.fcn import FCN
     from fullyconv.network_info import info
     from fullyconv.optim import sgd
-    from fullyconv.prediction import Prediction, Predictor, predict
+    from fullyconv.predicting import predict
+    from fullyconv.prediction import Prediction
+    from fullyconv.predictor import Predictor
     from fullyconv.preprocess import Preprocess
     from fullyconv.recipes import recipe
     from fullyconv.surgery import expand_score, load_caffemodel, transplant
@@ -49,7 +51,9 @@ _HOME = {
     "models.fcn": ("FCN",),
     "network_info": ("info",),
     "optim": ("sgd",),
-    "prediction": ("Prediction", "Predictor", "predict"),
+    "predicting": ("predict",),
+    "prediction": ("Prediction",),
+    "predictor": ("Predictor",),
     "preprocess": ("Preprocess",),
     "recipes": ("recipe",),
     "surgery": ("expand_score", "load_caffemodel", "transplant"),

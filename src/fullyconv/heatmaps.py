@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,8 +21,10 @@ from fullyconv.files import write_json
 from fullyconv.imagenet import Category, find_category, labels_of
 from fullyconv.images import save_image, take_photo
 from fullyconv.models.geometry import CoordMap
-from fullyconv.prediction import Report, list_photos
-from fullyconv.runtimes.torch import TorchRuntime
+from fullyconv.models.layers import channels_last
+from fullyconv.photos import list_photos
+from fullyconv.predicting import Report
+from fullyconv.runtimes.torch import is_memory_error, to_array, to_tensor, usual_device
 from fullyconv.visualize import beside, heat_legend, heat_overlay
 
 _TOP = 5  # classes in the JSON file besides those that are drawn
@@ -255,7 +258,8 @@ class _Mapper:
         for category in (find_category(name, classifier.categories) for name in asked):
             drawn.setdefault(category.index, category)
         self.drawn = tuple(drawn.values())
-        self.runtime = TorchRuntime(self.classifier)
+        self.device = usual_device()
+        channels_last(self.classifier.to(self.device))
 
     def __call__(self, photo: Photo) -> HeatMap:
         image, name = take_photo(photo)
@@ -264,9 +268,10 @@ class _Mapper:
             image = _shrunk(image, self.shrink)
             batch = self.classifier.preprocess(image)[None]
         try:
-            scores = self.runtime(batch)[0]
+            with torch.inference_mode():
+                scores = to_array(self.classifier(to_tensor(batch, self.device)))[0]
         except (MemoryError, RuntimeError) as error:
-            if "memory" not in f"{type(error).__name__}: {error}".lower():
+            if not is_memory_error(error):
                 raise
             height, width = image.shape[:2]
             raise FullyConvError(

@@ -26,7 +26,7 @@ def predict(
         save: Any of mask, color, overlay and probs, comma-separated.
         runtime: Engine: auto or torch.
     """
-    from fullyconv import prediction as verb
+    from fullyconv import predicting as verb
 
     def describe(result: Any) -> str:
         return ", ".join(f"{name} {100 * s:.1f} %" for name, s in result.shares().items())

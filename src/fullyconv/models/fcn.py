@@ -101,18 +101,22 @@ class Head(nn.Module):
 
     def forward(self, features: dict[int, Tensor], images: Tensor) -> Tensor:
         """Return the logits; shapes as in the class docstring."""
-        first, *skips = self.taps
-        scores = self._scores(first, features)
-        for s in skips:
-            scores, skip = self._land(str(s), scores, self._scores(s, features))
-            scores = scores + skip
+        scores = self.fuse([self.score_tap(s, features[s]) for s in self.taps])
         return self._land("1", scores, images)[0]
 
-    def _scores(self, stride: int, features: dict[int, Tensor]) -> Tensor:
-        """The class scores of one tap."""
-        tap, scale = features[stride], self.skip_scale[stride]
+    def score_tap(self, stride: int, tap: Tensor) -> Tensor:
+        """Class scores (N, num_classes, h, w) of the features (N, C, h, w) of one tap."""
+        scale = self.skip_scale[stride]
         scores: Tensor = self.score[str(stride)](tap if scale == 1 else tap * scale)
         return scores
+
+    def fuse(self, scores: Sequence[Tensor]) -> Tensor:
+        """The taps' class scores, from coarse to fine, added up on the grid of the finest."""
+        fused, *finer = scores
+        for s, skip in zip(self.taps[1:], finer, strict=True):
+            fused, skip = self._land(str(s), fused, skip)
+            fused = fused + skip
+        return fused
 
     def _land(self, name: str, scores: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
         """Upsample ``scores``, then crop whichever of the two maps starts first to the other."""

@@ -3,39 +3,78 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from fullyconv.checkpoint import load_model
+from fullyconv.errors import FullyConvError
 from fullyconv.models.layers import channels_last
+from fullyconv.models.stages import Stages
+from fullyconv.runtimes.runtime import Maps
 
 
 class TorchRuntime:
-    """A network behind the interface that every engine has: arrays in, logits out.
+    """A network behind the interface that every engine has: arrays in, arrays out.
 
     Args:
-        model: Network, in evaluation mode; a two-head one answers with both heads' classes.
+        model: Network, in evaluation mode.
         device: Where to run; CUDA if there is one.
+
+    Attributes:
+        plan: The network's geometry.
     """
 
     def __init__(self, model: nn.Module, device: str | torch.device | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = channels_last(model.to(self.device))
+        self.device = usual_device(device)
+        self.stages = channels_last(Stages(model).to(self.device))
+        self.plan = self.stages.plan
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TorchRuntime:
         """Engine for a checkpoint."""
         return cls(load_model(path))
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, classes of all heads, H, W) float32 of images (N, C, H, W) float32."""
+    def run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Compute maps of a network from other ones, as every engine does.
+
+        Raises:
+            FullyConvError: If there is too little memory.
+        """
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-            logits = self.model(batch)
-            if isinstance(logits, dict):
-                logits = torch.cat(list(logits.values()), 1)
-            result: NDArray[np.float32] = logits.float().cpu().numpy()
-        return result
+            try:
+                maps = {name: to_tensor(array, self.device) for name, array in given.items()}
+                made = self.stages.run(maps, wanted)
+                return {name: to_array(tensor) for name, tensor in made.items()}
+            except (MemoryError, RuntimeError) as error:
+                if not is_memory_error(error):
+                    raise
+                name, array = next(iter(given.items()))
+                raise FullyConvError(
+                    f"too little memory for {name} of shape {array.shape}; label it in tiles "
+                    "(--tiles)"
+                ) from error
+
+
+def usual_device(device: str | torch.device | None = None) -> torch.device:
+    """The device asked for; CUDA, if there is one, where none is."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def to_tensor(array: NDArray[np.float32], device: torch.device) -> Tensor:
+    """An array (N, C, H, W) on a device, channels last."""
+    return torch.from_numpy(array).to(device, memory_format=torch.channels_last)
+
+
+def to_array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor as float32 in the processor's memory."""
+    array: NDArray[np.float32] = tensor.float().cpu().numpy()
+    return array
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether an error says that memory ran out; PyTorch has several ways to."""
+    return "memory" in f"{type(error).__name__}: {error}".lower()

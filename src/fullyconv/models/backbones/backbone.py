@@ -75,10 +75,18 @@ class Backbone(nn.Module):
             counts.append(min(along))
         return counts
 
+    def whole_size(self, size: int) -> int:
+        """The height or width that the layers run over for a picture's."""
+        return size
+
+    def whole(self, images: Tensor) -> Tensor:
+        """What the layers run over: the images, padded with zeros where the network needs it."""
+        return images
+
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features at each tap; shapes as in the class docstring."""
         features: dict[int, Tensor] = {}
-        x = images
+        x = self.whole(images)
         for stride, stage in self.stages.items():
             features[int(stride)] = x = stage(x)
         return features
@@ -119,13 +127,13 @@ class PaddedBackbone(Backbone):
         self.smallest, self.multiple = self._sizes()
         self.edge = self._edge()
 
-    def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the features at each tap; shapes as in the class docstring."""
+    def whole(self, images: Tensor) -> Tensor:
+        """The images, padded below and to the right to a size that the network takes."""
         height, width = images.shape[-2:]
-        missing = (0, self._whole(width) - width, 0, self._whole(height) - height)
-        return super().forward(nn.functional.pad(images, missing))
+        missing = (0, self.whole_size(width) - width, 0, self.whole_size(height) - height)
+        return nn.functional.pad(images, missing)
 
-    def _whole(self, size: int) -> int:
+    def whole_size(self, size: int) -> int:
         """The size, or the next one that the network takes."""
         return max(self.smallest, -(-size // self.multiple) * self.multiple)
 
@@ -142,7 +150,7 @@ class PaddedBackbone(Backbone):
 
     def counts(self, size: int) -> list[int]:
         """Cells of each tap for a picture of so many rows and columns, padded as it will be."""
-        return self._counts(self._whole(size))
+        return self._counts(self.whole_size(size))
 
     def _counts(self, size: int) -> list[int]:
         if size not in self._counted:

@@ -1,0 +1,162 @@
+"""A network taken apart: what every engine runs, piece by piece or as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil, lcm
+
+import torch
+from torch import Tensor, nn
+
+from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
+from fullyconv.models.fcn import Head
+from fullyconv.models.fusion import LateFusion
+from fullyconv.models.geometry import CoordMap, merge
+from fullyconv.models.layers import BilinearUpsample, cells, trace
+from fullyconv.models.plan import Landing, Piece, Plan
+
+
+class Stages(nn.Module):
+    """A network whose named maps (:class:`~fullyconv.models.plan.Plan`) are made one by one.
+
+    Args:
+        model: An FCN or a composition of several, of which nothing is copied.
+
+    Attributes:
+        plan: Its geometry.
+
+    Shape:
+        images (N, C, H, W) to coarse scores (N, classes of all heads, h, w).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.streams = nn.ModuleList(
+            model.streams.values() if isinstance(model, LateFusion) else [model]
+        )
+        self.plan = _plan(self._backbones, self._heads(0))
+
+    @property
+    def _backbones(self) -> list[Backbone]:
+        found = [stream.backbone for stream in self.streams]
+        return [backbone for backbone in found if isinstance(backbone, Backbone)]
+
+    def _heads(self, stream: int) -> list[Head]:
+        return [module for module in self.streams[stream].modules() if isinstance(module, Head)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the coarse scores; shapes as in the class docstring."""
+        return self.run({"images": images}, ["scores"])["scores"]
+
+    def run(self, given: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        """The maps that are wanted, from those that are given and nothing else.
+
+        Args:
+            given: Maps by name; parts of a whole image's are as good.
+            wanted: Names of maps.
+        """
+        maps = dict(given)
+        if "images" in maps and wanted != ["features8"]:
+            self._from_images(maps)
+        for name in wanted:
+            self._make(name, maps)
+        return {name: maps[name] for name in wanted}
+
+    def _from_images(self, maps: dict[str, Tensor]) -> None:
+        """Every feature map at once: a backbone may know a shorter way than layer after layer."""
+        parts = maps["images"].chunk(len(self.streams), 1)
+        features = [b(part) for b, part in zip(self._backbones, parts, strict=True)]
+        for stride in features[0]:
+            maps.setdefault(f"features{stride}", torch.cat([f[stride] for f in features], 1))
+
+    def _make(self, name: str, maps: dict[str, Tensor]) -> None:
+        if name in maps:
+            return
+        if name == "scores":
+            for scored in self.plan.scored:
+                self._make(scored, maps)
+            maps[name] = self._fuse([maps[scored] for scored in self.plan.scored])
+        elif name.startswith("scores"):
+            stride = int(name.removeprefix("scores"))
+            self._make(f"features{stride}", maps)
+            parts = maps[f"features{stride}"].chunk(len(self.streams), 1)
+            scores = [
+                head.score_tap(stride, part)
+                for number, part in enumerate(parts)
+                for head in self._heads(number)
+            ]
+            maps[name] = torch.cat(scores, 1)
+        else:
+            piece = next(p for p in self.plan.pieces if p.target == name)
+            self._make(piece.source, maps)
+            stage = name.removeprefix("features")
+            parts = maps[piece.source].chunk(len(self.streams), 1)
+            made = [
+                b.stages[stage](b.whole(part) if piece.source == "images" else part)
+                for b, part in zip(self._backbones, parts, strict=True)
+            ]
+            maps[name] = torch.cat(made, 1)
+
+    def _fuse(self, scores: Sequence[Tensor]) -> Tensor:
+        """Each stream's heads, and the mean over the streams."""
+        streams = []
+        for number, parts in enumerate(
+            zip(*(s.chunk(len(self.streams), 1) for s in scores), strict=True)
+        ):
+            heads = self._heads(number)
+            classes = [head.num_classes for head in heads]
+            split = [part.split(classes, 1) for part in parts]
+            fused = [head.fuse([p[i] for p in split]) for i, head in enumerate(heads)]
+            streams.append(torch.cat(fused, 1))
+        return streams[0] if len(streams) == 1 else torch.stack(streams).mean(0)
+
+
+def _plan(backbones: Sequence[Backbone], heads: Sequence[Head]) -> Plan:
+    backbone, head = backbones[0], heads[0]
+    pieces, source, multiple = [], "images", 1
+    if isinstance(backbone, PaddedBackbone):
+        multiple = backbone.multiple
+    for name, stage in backbone.stages.items():
+        pieces.append(_piece(source, name, stage, backbone, multiple, len(backbones)))
+        source = f"features{name}"
+    last = head.upsample["1"]
+    assert isinstance(last, BilinearUpsample)
+    landing = Landing(last.stride, last.kernel_size, head.offset["1"], head.edge)
+    coarsest = backbone.maps[head.taps[0]]
+    seen = head.map.receptive_field - coarsest.receptive_field
+    # half of what is seen beyond the coarsest features, the cells that are repeated, and one that
+    # rounding to whole cells takes
+    reach = ceil(seen / (2 * coarsest.stride)) + head.edge + 1
+    return Plan(head.taps, tuple(pieces), landing, reach)
+
+
+def _piece(
+    source: str, name: str, stage: nn.Module, backbone: Backbone, multiple: int, streams: int
+) -> Piece:
+    at = merge(trace(stage, CoordMap(), axis) for axis in (0, 1))
+    stride = int(at.stride)
+    period = lcm(stride, multiple) if source == "images" else stride
+
+    def count(size: int) -> int:
+        if source == "images":
+            size = backbone.whole_size(size)
+        return min(cells(stage, size, axis) for axis in (0, 1))
+
+    # from some size on, every period brings as many cells more
+    first = next(
+        n
+        for n in range(1, 10 * period + 10 * at.receptive_field)
+        if all(0 < count(m) == count(m + period) - period // stride for m in range(n, n + period))
+    )
+    counts = tuple(count(first + i) for i in range(period))
+    target = f"features{name}"
+    return Piece(
+        source,
+        target,
+        streams * backbone.channels[int(name)],
+        stride,
+        at.start,
+        at.receptive_field,
+        first,
+        counts,
+    )

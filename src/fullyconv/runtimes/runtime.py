@@ -1,0 +1,36 @@
+"""What every engine does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullyconv.models.plan import Plan
+
+Maps = Mapping[str, NDArray[np.float32]]
+"""Maps (N, C, h, w) by the names that :class:`~fullyconv.models.plan.Plan` gives them."""
+
+
+class Runtime(Protocol):
+    """An engine that holds a network.
+
+    Attributes:
+        plan: The network's geometry.
+    """
+
+    plan: Plan
+
+    def run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Compute maps of a network from other ones.
+
+        Args:
+            given: Those there are, float32: ``{"images": ...}`` for a photograph.
+            wanted: Names of those to make: ``["scores"]`` for its coarse class scores.
+
+        Raises:
+            FullyConvError: If there is too little memory, or the engine cannot make them.
+        """
+        ...

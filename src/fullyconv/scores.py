@@ -1,0 +1,97 @@
+"""Coarse class scores, and from them the labels or logits of every pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullyconv.models.plan import Landing
+
+_ROWS, _COLUMNS = 64, 256  # pixels worked on at once: few enough to stay in the processor's caches
+AS_THEY_ARE = Landing(1, 1, 0, 0)
+"""Scores that lie on the pixels already."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an engine says of one picture.
+
+    Full-size logits are made only where they are asked for; labels are found in bands of rows.
+
+    Attributes:
+        coarse: (classes, h, w) float32, at the prediction stride.
+        landing: How they lie on the pixels.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+
+    Example:
+        >>> scores = Scores(np.eye(2, dtype=np.float32)[:, None], AS_THEY_ARE, 1, 2)
+        >>> scores.labels().tolist()
+        [[0, 1]]
+    """
+
+    coarse: NDArray[np.float32] = field(repr=False)
+    landing: Landing
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, logits: NDArray[np.float32]) -> Scores:
+        """Scores (classes, H, W) of every pixel, as they are."""
+        return cls(logits, AS_THEY_ARE, *logits.shape[1:])
+
+    def part(self, start: int, stop: int) -> Scores:
+        """Those of some of the classes."""
+        return Scores(self.coarse[start:stop], self.landing, self.height, self.width)
+
+    def labels(self) -> NDArray[Any]:
+        """(H, W): the class of the highest score of each pixel, the lowest id of equals.
+
+        uint8; uint16 if there are more than 256 classes.
+        """
+        classes = len(self.coarse)
+        labels = np.zeros((self.height, self.width), np.uint8 if classes <= 256 else np.uint16)
+        for start in range(0, self.height, _ROWS):
+            band = labels[start : start + _ROWS]
+            weights, scores = self._band(start, start + len(band))
+            best = weights @ scores[0]
+            for number in range(1, classes):
+                logits = weights @ scores[number]
+                np.copyto(band, labels.dtype.type(number), where=logits > best)
+                np.maximum(best, logits, out=best)
+        return labels
+
+    def logits(self) -> NDArray[np.float32]:
+        """(classes, H, W) float32: the scores of every pixel."""
+        logits = np.empty((len(self.coarse), self.height, self.width), np.float32)
+        for start in range(0, self.height, _ROWS):
+            band = logits[:, start : start + _ROWS]
+            weights, scores = self._band(start, start + band.shape[1])
+            np.matmul(weights, scores, out=band)
+        return logits
+
+    def _band(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of some rows: the weights of coarse rows, and those (classes, n, W) at full width."""
+        rows, columns = self.coarse.shape[1:]
+        first, weights = _weights(self.landing, start, stop, rows)
+        coarse = self.coarse[:, first : first + weights.shape[1]]
+        if self.landing == AS_THEY_ARE:
+            return weights, coarse[:, :, : self.width]
+        wide = np.empty((*coarse.shape[:2], self.width), np.float32)
+        for left in range(0, self.width, _COLUMNS):
+            right = min(left + _COLUMNS, self.width)
+            first, across = _weights(self.landing, left, right, columns)
+            part = coarse[:, :, first : first + across.shape[1]]
+            np.matmul(part, across.T, out=wide[:, :, left:right])
+        return weights, wide
+
+
+@lru_cache(maxsize=1024)  # some kilobytes each; pictures of one size share them
+def _weights(
+    landing: Landing, start: int, stop: int, cells: int
+) -> tuple[int, NDArray[np.float32]]:
+    return landing.weights(start, stop, cells)
