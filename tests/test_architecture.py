@@ -19,7 +19,7 @@ LEVELS = [
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
     ["images", "recipes", "models.geometry", "models.plan", "caffe.*"],
-    ["scores", "photos"],
+    ["scores", "photos", "bands"],
     [
         "models.layers",
         "models.last_layers",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ImageDraw
 
 from fullyconv.labels import CAMVID, VOC, LabelSpace
-from fullyconv.visualize import beside, first_picture, legend, near_boundaries, overlay
+from fullyconv.visualize import beside, legend, near_boundaries, overlay
 
 Pixels = NDArray[np.uint8]
 QUICK = settings(max_examples=40, deadline=None)
@@ -118,14 +118,6 @@ def test_legend_of_nothing_is_blank() -> None:
 def test_legend_takes_names_of_any_script() -> None:
     space = LabelSpace(categories=("道路", "क्षेत्र", "bâtiment"))
     assert legend(space, [0.5, 0.3, 0.2], 200).shape[0] == 200
-
-
-@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (6, np.uint8), (4, np.float32)])
-def test_the_first_picture_of_several(channels: int, dtype: type[np.generic]) -> None:
-    image = np.arange(2 * 5 * channels).reshape(2, 5, channels).astype(dtype)
-    got = first_picture(image)
-    assert got.dtype == np.uint8
-    assert got[1, 2].tolist() == [7 * channels, 7 * channels + 1, 7 * channels + 2]
 
 
 def test_pictures_side_by_side() -> None:

@@ -100,7 +100,8 @@ class DataConfig:
     preprocess: str = "auto"
     """Mean and channel order: auto (the backbone's), or those of a released net, by its name."""
     inputs: tuple[str, ...] = ("images",)
-    """What is stacked into the network's input: folders of the data set: images, hha, depth."""
+    """What is stacked into the network's input: folders of the data set: images, hha, depth; or
+    bands: all that the files in images/ hold, of any number and kind, as it is."""
     train: tuple[str, ...] = ("train",)
     """Sub-folders of the pictures to train on."""
     val: str = "val"
@@ -136,10 +137,12 @@ class DataConfig:
         if not train or not isinstance(train, tuple):
             raise UsageError(f"train is {train!r}; it must be a tuple of sub-folders")
         known = ("images", "hha", "depth")  # colours first, bytes before floats: others rely on it
-        ordered = [kind for kind in known if kind in self.inputs]
-        if not self.inputs or [kind for kind in self.inputs if kind in known] != ordered:
+        ordered = tuple(kind for kind in known if kind in self.inputs)
+        named = tuple(kind for kind in self.inputs if kind in (*known, "bands"))
+        if not self.inputs or named not in (ordered, ("bands",)):
             raise UsageError(
-                f"inputs is {self.inputs}; it must name some of {', '.join(known)}, in this order"
+                f"inputs is {self.inputs}; it must name some of {', '.join(known)}, in this order, "
+                "or bands alone"
             )
         if self.crop is not None and min(self.crop) < 1:
             raise UsageError(f"crop is {self.crop}; height and width must be at least 1")

@@ -32,7 +32,7 @@ from fullyconv.protocols import MEASURES, Protocol, protocol
 from fullyconv.report.classes import SCORES, percent
 from fullyconv.report.record import flat_settings
 from fullyconv.report.scores import write_scores_page
-from fullyconv.visualize import beside, first_picture, near_boundaries, overlay
+from fullyconv.visualize import beside, near_boundaries, overlay
 
 
 @dataclass(order=True)
@@ -108,7 +108,7 @@ class Tally:
 
 def shown(sample: Sample, prediction: Prediction, labels: LabelSpace) -> NDArray[np.uint8]:
     """(H, W', 3) uint8: photograph, truth and prediction of the first head side by side."""
-    photo = first_picture(sample.image)
+    photo = prediction.image
     truth = sample.target if sample.target.ndim == 2 else sample.target[0]
     return beside(photo, *(overlay(photo, ids, labels) for ids in (truth, prediction.labels)))
 

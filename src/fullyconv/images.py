@@ -40,7 +40,7 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         FullyConvError: If the file is missing, not a picture, cut short, too large, or holds
             floating-point numbers.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         try:
             return to_rgb(image)
         except FullyConvError as error:
@@ -89,7 +89,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         FullyConvError: If the file is missing, not a picture, or too large.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.format == "TIFF":
             image.load()  # turns it; what Pillow says before depends on its version
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -153,7 +153,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
     Raises:
         FullyConvError: If the file is unreadable, or holds something else than ids.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         unusable = _no_ids(image)
         if not unusable:
             image = ImageOps.exif_transpose(image)
@@ -195,7 +195,7 @@ def _check_undecoded(image: Image.Image) -> None:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path."""
     try:
         with warnings.catch_warnings():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from PIL import Image
 
+from fullyconv.bands import read_bands
 from fullyconv.checkpoint import Header, model_path, read_header
 from fullyconv.errors import UsageError
 from fullyconv.images import take_photo
@@ -14,7 +16,6 @@ from fullyconv.prediction import Prediction
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
-from fullyconv.visualize import first_picture
 
 
 class Predictor:
@@ -65,6 +66,8 @@ class Predictor:
         Raises:
             FullyConvError: If the photograph cannot be read or has another form.
         """
+        if self.header.preprocess.bands and isinstance(photo, str | os.PathLike):
+            return self._prediction(read_bands(photo), Path(photo).stem)
         image, name = take_photo(photo)
         return self._prediction(image, name)
 
@@ -72,7 +75,7 @@ class Predictor:
         batch = {"images": self.header.preprocess(image)[None]}
         coarse = self.runtime.run(batch, ["scores"])["scores"][0]
         scores = Scores(coarse, self.runtime.plan.landing, *image.shape[:2])
-        shown, first = first_picture(image), self.labels.num_classes
+        shown, first = self.header.preprocess.picture(image), self.labels.num_classes
         heads, at = {}, first
         for head, space in self.header.heads.items():
             said = scores.part(at, at + space.num_classes)

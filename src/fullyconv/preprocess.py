@@ -14,7 +14,7 @@ from fullyconv.config import RELEASED_MODELS
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 
 CHANNELS = {"images": 3, "hha": 3, "depth": 1}
-"""Channels of each kind of input."""
+"""Channels of each kind of input; ``bands`` has as many as the data set's pictures."""
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -29,7 +29,8 @@ class Preprocess:
         mean: Mean of each channel, in ``order`` and in scaled units.
         std: Standard deviation of each channel, likewise.
         inputs: What the channels are, in turn: ``images`` (three, colour), ``hha`` (three),
-            ``depth`` (one, the logarithm of millimetres); also the data set's folders of them.
+            ``depth`` (one, the logarithm of millimetres); also the data set's folders of them. Or
+            ``bands`` alone: any number of any numbers, from ``images/``.
 
     Raises:
         FullyConvError: If the order does not exist, or a number is missing or makes no sense.
@@ -61,7 +62,8 @@ class Preprocess:
         """Network input of a photograph, or of several pictures stacked.
 
         Args:
-            image: (H, W, C) uint8, or float32 where depth is among the inputs; colour as RGB.
+            image: (H, W, C) uint8, or float32 with depth or bands; colour as RGB. NaN in bands,
+                for no data, becomes the mean.
 
         Returns:
             (C, H, W) float32, contiguous.
@@ -89,7 +91,20 @@ class Preprocess:
         planes = np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(np.float32)
         planes *= factor[:, None, None]
         planes -= shift[:, None, None]
+        if self.bands:
+            planes[~np.isfinite(planes)] = 0
         return planes
+
+    def picture(self, image: Pixels) -> NDArray[np.uint8]:
+        """What to show of an input (H, W, C): (H, W, 3) uint8.
+
+        Its first three channels; of bands, two deviations around the mean as black to white.
+        """
+        if not self.bands:
+            return np.asarray(image[..., :3], np.uint8)
+        shown = [0, 1, 2] if image.shape[2] >= 3 else [0, 0, 0]
+        planes = self(image)[shown].transpose(1, 2, 0)
+        return np.clip(planes * 64 + 128, 0, 255).astype(np.uint8)
 
     @property
     def mean_pixel(self) -> tuple[float, ...]:
@@ -104,8 +119,13 @@ class Preprocess:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the arrays it takes: uint8, or float32 where depth is among the inputs."""
-        return np.dtype(np.float32 if "depth" in self.inputs else np.uint8)
+        """Type of the arrays it takes: uint8, or float32 with depth or bands."""
+        return np.dtype(np.float32 if self.bands or "depth" in self.inputs else np.uint8)
+
+    @property
+    def bands(self) -> bool:
+        """Whether its input is bands, whose numbers have no usual range."""
+        return self.inputs == ("bands",)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for a checkpoint's header."""

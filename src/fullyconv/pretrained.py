@@ -87,9 +87,10 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> list[str
     publishers, but the order of layers does not: the n-th tensor goes to the n-th place, and every
     shape must fit. Fully connected weights become the convolutions they are equal to. More input
     channels than the file's three start as the mean of the colour filters
-    (nyud-fcn32s-color-d/solve.py). What the file holds beyond the network (after a backbone the
-    classifier's last layer; GoogLeNet's auxiliary classifiers) is left out; layers of the network
-    beyond the file (fc6 and fc7, where it holds only convolutions) keep their random start.
+    (nyud-fcn32s-color-d/solve.py); fewer share their sum, as if grey were shown in colour. What the
+    file holds beyond the network (after a backbone the classifier's last layer; GoogLeNet's
+    auxiliary classifiers) is left out; layers of the network beyond the file (fc6 and fc7, where it
+    holds only convolutions) keep their random start.
 
     Args:
         backbone: Network to fill.
@@ -132,11 +133,14 @@ def _fit(new: Tensor, old: Tensor, key: str, path: object) -> Tensor:
         return new
     if new.ndim == 2 and old.ndim == 4 and new.numel() == old.numel():
         return new.reshape(old.shape)
-    if new.ndim == old.ndim == 4 and new.shape[1] == 3 < old.shape[1]:
-        extra = new.mean(1, keepdim=True).expand(-1, old.shape[1] - 3, -1, -1)
-        new = torch.cat([new, extra], 1)
-        if new.shape == old.shape:
-            return new
+    if new.ndim == old.ndim == 4 and new.shape[1] == 3:
+        mean, channels = new.mean(1, keepdim=True), old.shape[1]
+        if channels > 3:
+            wider = torch.cat([new, mean.expand(-1, channels - 3, -1, -1)], 1)
+        else:
+            wider = mean.repeat(1, channels, 1, 1) * (3 / channels)
+        if wider.shape == old.shape:
+            return wider
     raise FullyConvError(
         f"{path}: its weights do not fit this backbone: {key} is {tuple(old.shape)}, but the file "
         f"holds {tuple(new.shape)} in that place"

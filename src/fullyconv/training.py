@@ -22,6 +22,7 @@ from fullyconv.data.masking import Masking
 from fullyconv.data.prepare.ready import ready
 from fullyconv.data.sources import (
     augmentation,
+    fit_channels,
     fit_classes,
     head_spaces,
     label_space,
@@ -133,8 +134,8 @@ class _Run:
         if recipe.optim.precision == "auto":  # settled now, so that the run says what it did
             precision = fastest_precision(self.accelerator.device)
             recipe = replace(recipe, optim=replace(recipe.optim, precision=precision))
-        self.recipe = recipe
         self.preprocess = preprocess(recipe)
+        self.recipe = recipe = fit_channels(recipe, self.preprocess)
         data = recipe.data
         masking = Masking.of(data.mask, data.foreground, self.labels, self.preprocess)
         self.training_set, self.validation_set = open_datasets(

@@ -14,11 +14,6 @@ from fullyconv.labels import LabelSpace
 Pixels = NDArray[np.uint8]
 
 
-def first_picture(image: NDArray[Any]) -> Pixels:
-    """The picture to show of an input (H, W, C): its first three channels, (H, W, 3) uint8."""
-    return image[..., :3].astype(np.uint8, copy=False)
-
-
 def overlay(image: Pixels, labels: Pixels, space: LabelSpace, alpha: float = 0.5) -> Pixels:
     """Blend the classes' colours over a picture; void keeps the picture.
 

@@ -28,6 +28,8 @@ class Augmentation:
     """Largest random shift in pixels, each way; what comes in at the edge is void."""
     color: float = 0.0
     """Largest relative change of brightness, contrast and saturation."""
+    bands: bool = False
+    """The channels are bands, no colours: each is a plane of its own, whose numbers are kept."""
 
     def __call__(
         self,
@@ -46,7 +48,7 @@ class Augmentation:
         Returns:
             The varied image and target, of the crop's size if there is one.
         """
-        pictures = _pictures(image)
+        pictures = _pictures(image, colors=0 if self.bands else image.shape[2] // 3)
         labels = [Image.fromarray(head) for head in target.reshape(-1, *target.shape[-2:])]
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
         size = self._scaled(labels[0].size, factor)
@@ -78,13 +80,12 @@ class Augmentation:
         return left, top, left + width, top + height
 
 
-def _pictures(image: Pixels) -> list[Image.Image]:
+def _pictures(image: Pixels, colors: int) -> list[Image.Image]:
     """What Pillow can handle: colours by threes, each further channel on its own as floats."""
-    whole = image.shape[2] // 3 * 3
-    colors = range(0, whole, 3)
-    planes = range(whole, image.shape[2])
+    threes = range(0, 3 * colors, 3)
+    planes = range(3 * colors, image.shape[2])
     return [
-        *(Image.fromarray(image[..., i : i + 3].astype(np.uint8)) for i in colors),
+        *(Image.fromarray(image[..., i : i + 3].astype(np.uint8)) for i in threes),
         *(Image.fromarray(image[..., i].astype(np.float32)) for i in planes),
     ]
 
@@ -101,8 +102,11 @@ Fill = float | tuple[int, ...]
 
 def _mean(picture: Image.Image) -> Fill:
     """What a crop is filled up with where it hangs over the picture."""
-    mean = np.asarray(picture).mean((0, 1))
-    return tuple(int(v) for v in mean) if mean.ndim else float(mean)
+    pixels = np.asarray(picture)
+    if pixels.ndim == 2:
+        known = pixels[np.isfinite(pixels)]  # bands may hold NaN
+        return float(known.mean()) if known.size else 0.0
+    return tuple(int(v) for v in pixels.mean((0, 1)))
 
 
 def _void(labels: Image.Image) -> Fill:

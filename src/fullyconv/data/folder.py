@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.bands import BAND_SUFFIXES, bands_size, read_bands
 from fullyconv.data.masking import Masking
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, image_size, read_depth, read_labels, read_photo
@@ -24,7 +25,7 @@ class Sample:
     Attributes:
         name: File name without its suffix.
         image: (H, W, 3) uint8, RGB; with other inputs beside it, their channels after its own,
-            and float32 if depth is among them.
+            and float32 if depth is among them; of bands (H, W, N) float32.
         target: (H, W) uint8 of class ids, void 255; (heads, H, W) for a network of several heads.
     """
 
@@ -54,7 +55,8 @@ class FolderDataset:
         splits: Sub-folder (``train``, ``val``) that holds ``images/`` and ``labels/``, or several
             of them; empty if they lie in ``root`` itself.
         labels: What the ids in the label files mean.
-        inputs: Folders whose files of one name are stacked: ``images``, ``hha``, ``depth``.
+        inputs: Folders whose files of one name are stacked: ``images``, ``hha``, ``depth``; or
+            ``bands``, all that the files in ``images/`` hold.
         heads: For a network of several heads, what the ids in further folders of labels mean, by
             the folders' names.
         masking: Hides part of each picture as it is read; None for nothing.
@@ -115,7 +117,8 @@ class FolderDataset:
             FullyConvError: If they do; both files are named.
         """
         files = self.files[index]
-        height, width = size or image_size(files.inputs[0])
+        of = bands_size if self.inputs == ("bands",) else image_size
+        height, width = size or of(files.inputs[0])
         if (height, width) != target.shape[-2:]:
             raise FullyConvError(
                 f"{files.inputs[0]} has {height} x {width} pixels (after its EXIF rotation), but "
@@ -159,6 +162,8 @@ def _matched(folder: Path, inputs: Sequence[str], labels: Sequence[str]) -> list
 
 
 def _read(kind: str, path: Path) -> Pixels:
+    if kind == "bands":
+        return read_bands(path)
     return read_depth(path) if kind == "depth" else read_photo(path)
 
 
@@ -185,7 +190,7 @@ def _orphans(files: dict[str, Path], partners: dict[str, Path]) -> str:
 
 def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
     """Pictures in ``folder/kind`` by name without suffix."""
-    inside = folder / kind
+    inside = folder / ("images" if kind == "bands" else kind)
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
         expected = "images/" if kind == "labels" else f"{kind}/"
@@ -193,22 +198,26 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
         raise FullyConvError(
             f"{folder}: expected the folders {expected} and labels/ in it, but {what}"
         )
-    return pictures(inside)
+    return pictures(inside, BAND_SUFFIXES if kind == "bands" else IMAGE_SUFFIXES)
 
 
-def pictures(inside: Path) -> dict[str, Path]:
+def pictures(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
     """Pictures in a folder by name without suffix, sorted; hidden files are none (macOS's ._x).
+
+    Args:
+        inside: The folder.
+        suffixes: Those of pictures, in small letters.
 
     Raises:
         FullyConvError: If there is none, or two have the same name.
     """
     visible = [path for path in sorted(inside.iterdir()) if not path.name.startswith(".")]
-    files = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in visible if path.suffix.lower() in suffixes]
     if not files:
         held = ", ".join(path.name for path in visible[:5]) or "nothing"
         raise FullyConvError(
             f"{inside}: no picture in this folder; it holds {held}, and pictures end in "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"{', '.join(sorted(suffixes))}"
         )
     by_stem: dict[str, Path] = {}
     for path in files:

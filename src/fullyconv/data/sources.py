@@ -11,6 +11,7 @@ from fullyconv.config import DataConfig, Heads, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.masking import Masking
+from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
 from fullyconv.preprocess import Preprocess, preprocess_for
@@ -138,12 +139,15 @@ def open_datasets(
 
 
 def preprocess(recipe: Recipe) -> Preprocess:
-    """The preprocessing of a recipe.
+    """The preprocessing of a recipe; that of bands is measured on the pictures to train on.
 
     Raises:
         UsageError: If it does not fit the inputs or the network's channels.
+        FullyConvError: If a picture of bands cannot be read, or has other bands than the rest.
     """
     data, model = recipe.data, recipe.model
+    if data.inputs == ("bands",) and data.preprocess == "auto":
+        return band_statistics([_root(data) / split for split in data.train])
     chosen = preprocess_for(model.backbone, data.preprocess, data.inputs)
     if chosen.inputs != data.inputs:
         raise UsageError(
@@ -158,6 +162,11 @@ def preprocess(recipe: Recipe) -> Preprocess:
     return chosen
 
 
+def fit_channels(recipe: Recipe, chosen: Preprocess) -> Recipe:
+    """The recipe with a network of as many input channels as the pictures have bands."""
+    return replace(recipe, model=replace(recipe.model, in_channels=len(chosen.mean)))
+
+
 def augmentation(data: DataConfig) -> Augmentation:
     """How the pictures to train on are varied."""
     return Augmentation(
@@ -166,4 +175,5 @@ def augmentation(data: DataConfig) -> Augmentation:
         mirror=data.mirror,
         jitter=data.jitter,
         color=data.color,
+        bands=data.inputs == ("bands",),
     )

@@ -1,14 +1,19 @@
-"""How often each class occurs, and the class weights that follow."""
+"""What is counted and measured of a data set: its classes, its bands."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fullyconv.bands import BAND_SUFFIXES, read_bands
 from fullyconv.config import ClassWeights
-from fullyconv.data.folder import FolderDataset
+from fullyconv.data.folder import FolderDataset, pictures
 from fullyconv.errors import FullyConvError
+from fullyconv.preprocess import Preprocess
 
 
 def count_classes(
@@ -81,3 +86,40 @@ def class_weights(counts: NDArray[np.int64], kind: ClassWeights) -> NDArray[np.f
         typical = np.median(frequency[present]) if present.any() else 1.0
         weights = typical / np.where(present, frequency, 1)
     return np.where(present, weights, 0).astype(np.float32)
+
+
+def band_statistics(folders: Sequence[Path]) -> Preprocess:
+    """Preprocessing that gives every band mean 0 and deviation 1 over all pictures.
+
+    Args:
+        folders: Splits, each with ``images/``.
+
+    Raises:
+        FullyConvError: If a picture cannot be read, or has another number of bands than the first.
+    """
+    paths = [path for f in folders for path in pictures(f / "images", BAND_SUFFIXES).values()]
+    count, mean, squares = _moments(paths[0])
+    for path in tqdm(paths[1:], "measuring bands", disable=None, leave=False):
+        more, other, around = _moments(path)
+        if len(more) != len(count):
+            raise FullyConvError(f"{path} has {len(more)} bands, but {paths[0]} has {len(count)}")
+        both = np.maximum(1, count + more)
+        squares = squares + around + (other - mean) ** 2 * count * more / both
+        mean = mean + (other - mean) * more / both
+        count = count + more
+    deviation = np.sqrt(squares / np.maximum(1, count))
+    std = np.where(deviation > 0, deviation, 1)
+    return Preprocess(mean=tuple(mean.tolist()), std=tuple(std.tolist()), inputs=("bands",))
+
+
+_Numbers = NDArray[np.float64]
+
+
+def _moments(path: Path) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """For each band of a picture: how many numbers are known, their mean, squares around it."""
+    values = read_bands(path).astype(np.float64)
+    known = np.isfinite(values)
+    count = known.sum((0, 1)).astype(np.float64)
+    mean = np.where(known, values, 0).sum((0, 1)) / np.maximum(1, count)
+    squares = (np.where(known, values - mean, 0) ** 2).sum((0, 1))
+    return count, mean, squares
