@@ -18,7 +18,7 @@ LEVELS = [
     ["errors", "interrupts", "processes"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
-    ["images", "recipes", "models.geometry", "models.plan", "caffe.*"],
+    ["images", "recipes", "recipe_file", "models.geometry", "models.plan", "caffe.*"],
     ["scores", "photos", "bands"],
     [
         "models.layers",
@@ -54,6 +54,7 @@ LEVELS = [
         "data.sources",
         "data.hha",
         "data.prepare.*",
+        "data.proposal",
     ],
     ["prediction", "classifier"],
     ["predictor"],

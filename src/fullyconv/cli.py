@@ -13,6 +13,7 @@ from fullyconv.commands.data import data
 from fullyconv.commands.evaluate import evaluate
 from fullyconv.commands.heatmap import heatmap
 from fullyconv.commands.info import info
+from fullyconv.commands.new import new
 from fullyconv.commands.predict import predict
 from fullyconv.commands.study import study
 from fullyconv.commands.train import train
@@ -29,6 +30,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "info": info,
     "weights": weights,
     "data": data,
+    "new": new,
     "study": study,
 }
 
@@ -52,6 +54,7 @@ _DESCRIPTION = """\
 Fully convolutional networks: labels for every pixel of an image of any size.
 
   fcn predict street.jpg --out results     label photographs with the shipped model
+  fcn new FOLDER                           propose a training run for your own pictures
   fcn train RECIPE --data.root FOLDER      train a network
   fcn evaluate MODEL FOLDER                score it
   fcn heatmap cat.jpg --class "tabby cat"  where a classifier sees a class

@@ -30,16 +30,23 @@ def train(args: Sequence[str]) -> int:
     Args:
         args: Command line after ``fcn train``.
     """
+    from fullyconv.recipe_file import read_recipe
     from fullyconv.recipes import RECIPES
     from fullyconv.recipes import recipe as named_recipe
 
     if args[:1] == ["--compare"]:
         return tyro.cli(_compare, args=list(args[1:]), prog="fcn train --compare")
-    if args and args[0][:1] != "-":
+    recipes, run = dict(RECIPES), ""
+    if args and args[0].endswith(".json"):
+        path = Path(args[0]).resolve()
+        run = path.parent.name if path.stem == "recipe" else path.stem
+        recipes = {_FILE: (args[0], read_recipe(args[0]))}
+        args = [_FILE, *args[1:]]
+    elif args and args[0][:1] != "-":
         named_recipe(args[0])  # says which it might be, if there is none of the name
     choices = {
-        name: (what, _Training(**_values(recipe), out=Path("runs") / name))
-        for name, (what, recipe) in RECIPES.items()
+        name: (what, _Training(**_values(recipe), out=Path("runs") / (run or name)))
+        for name, (what, recipe) in recipes.items()
     }
     chosen = tyro.extras.overridable_config_cli(
         choices, args=list(args), prog="fcn train", description=_DESCRIPTION
@@ -60,6 +67,9 @@ def train(args: Sequence[str]) -> int:
     return 0
 
 
+_FILE = "from-file"
+
+
 def use_large_pages() -> None:
     """Large pages for large tensors; PyTorch looks once, before its first tensor."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -67,6 +77,7 @@ def use_large_pages() -> None:
 
 _DESCRIPTION = """\
 Train a network by a recipe, any part of which can be changed: fcn train RECIPE --help.
+A recipe may also be a file: recipe.json of a run folder, or as fcn new writes it.
 fcn train --compare RUN1 RUN2 draws runs together."""
 
 
