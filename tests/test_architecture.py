@@ -55,6 +55,8 @@ LEVELS = [
         "data.hha",
         "data.prepare.*",
         "data.proposal",
+        "data.vectors",
+        "data.raster_tiles",
     ],
     ["prediction", "classifier"],
     ["predictor"],

@@ -9,14 +9,20 @@ from typing import Annotated
 
 import tyro
 
+from fullyconv.commands.data_tiles import tiles
+
 
 def data(args: Sequence[str]) -> int:
-    """Turn the paper's published data sets into what training reads.
+    """Turn published data sets, and your own, into what training reads.
 
     Args:
         args: Command line after ``fcn data``.
     """
-    verbs: dict[str, Callable[..., int]] = {"prepare": _prepare_data, "list": _list_data}
+    verbs: dict[str, Callable[..., int]] = {
+        "prepare": _prepare_data,
+        "list": _list_data,
+        "tiles": tiles,
+    }
     return int(tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn data"))
 
 

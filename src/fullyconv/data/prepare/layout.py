@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.data.prepare.plan import Copied, Drawn, Item
@@ -79,10 +82,17 @@ def _copy(source: Path, file: BinaryIO) -> None:
 
 
 def _draw(content: Drawn, file: BinaryIO) -> None:
-    image = Image.fromarray(content.pixels)
+    picture = Image.fromarray(content.pixels)
     if content.palette is not None:
-        colors = [(0, 0, 0)] * 256
-        colors[: len(content.palette)] = content.palette
-        colors[IGNORE_INDEX] = _VOID_COLOR
-        image.putpalette([value for color in colors for value in color])
-    image.save(file, format="PNG")
+        picture = label_picture(content.pixels, content.palette)
+    picture.save(file, format="PNG")
+
+
+def label_picture(ids: NDArray[np.unsignedinteger[Any]], palette: Sequence[Color]) -> Image.Image:
+    """A palette picture of class ids (H, W); void has a colour too, else Pillow would change it."""
+    picture = Image.fromarray(ids)
+    colors = [(0, 0, 0)] * 256
+    colors[: len(palette)] = palette
+    colors[IGNORE_INDEX] = _VOID_COLOR
+    picture.putpalette([value for color in colors for value in color])
+    return picture
