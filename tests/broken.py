@@ -16,13 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from fullyconv.labels import LabelSpace
 from fullyconv.data.sources import read_label_space
+from fullyconv.labels import LabelSpace
 
 SIZE = (48, 64)  # height, width
 CLASSES: dict[str, Any] = {
     "categories": ["ground", "tree", "car", "wall", "sky", "sign"],
-    "palette": [[90, 60, 30], [0, 160, 0], [200, 0, 60], [128, 128, 128], [0, 90, 250], [240, 200, 0]],
+    "palette": [
+        [90, 60, 30],
+        [0, 160, 0],
+        [200, 0, 60],
+        [128, 128, 128],
+        [0, 90, 250],
+        [240, 200, 0],
+    ],
     "void": [255],
 }
 NAMES = {"train": [f"t{k:02}" for k in range(10)], "val": [f"v{k:02}" for k in range(5)]}

@@ -54,6 +54,7 @@ LEVELS = [
         "data.sources",
         "data.hha",
         "data.prepare.*",
+        "data.check.*",
     ],
     ["prediction", "classifier"],
     ["predictor"],
@@ -88,6 +89,7 @@ NO_TORCH = [
     "data.folder",
     "data.augment",
     "data.statistics",
+    "data.check",
     "study.report",
     "cli",
 ]

@@ -9,14 +9,21 @@ from typing import Annotated
 
 import tyro
 
+from fullyconv.commands.data_check import check_data, stats_data
+
 
 def data(args: Sequence[str]) -> int:
-    """Turn the paper's published data sets into what training reads.
+    """Check a data set, count what is in it, or prepare one of the paper's for training.
 
     Args:
         args: Command line after ``fcn data``.
     """
-    verbs: dict[str, Callable[..., int]] = {"prepare": _prepare_data, "list": _list_data}
+    verbs: dict[str, Callable[..., int]] = {
+        "check": check_data,
+        "stats": stats_data,
+        "prepare": _prepare_data,
+        "list": _list_data,
+    }
     return int(tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn data"))
 
 

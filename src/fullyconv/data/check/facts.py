@@ -152,21 +152,22 @@ def _picture(path: Path) -> PictureFacts:
 
 
 def _shines_through(image: Image.Image) -> bool:
-    low, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return isinstance(low, int) and low < 255
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return bool((alpha < 255).any())
 
 
 def content_hash(pixels: NDArray[Any]) -> int:
     """64 bits of an array's values and shape."""
-    digest = blake2b(np.ascontiguousarray(pixels), digest_size=8, person=str(pixels.shape).encode())
+    data = np.ascontiguousarray(pixels).tobytes()
+    digest = blake2b(data, digest_size=8, person=str(pixels.shape[:2]).encode()[:16])
     return int.from_bytes(digest.digest(), "little")
 
 
 def _labels(path: Path) -> LabelFacts:
     with opened(path) as image:
-        problem = _format_problem(image)
-        image.load()
+        problem = _format_problem(image)  # before the tags are read: a PNG is decoded for them
         turned = image.getexif().get(ORIENTATION, 1)
+        image.load()
         image = ImageOps.exif_transpose(image)
         size = (image.height, image.width)
         if problem:

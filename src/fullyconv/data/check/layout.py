@@ -19,7 +19,8 @@ _OTHER_NAMES = {
     "labels": ("label", "masks", "mask", "annotations", "annots", "segmentationclass", "gt"),
 }
 
-_LABELLED = ("", "train", "val")  # splits that are of no use without labels
+LABELLED = ("", "train", "val")
+"""Splits that are of no use without labels."""
 
 # What tools add to the name of a picture or of its mask; compared without regard to case
 _ADDED = re.compile(
@@ -55,7 +56,7 @@ class Layout:
         root: The folder.
         splits: Names of the splits, "train" first where there is one; ("",) if there are none.
         samples: Everything that has at least one file, sorted within each split.
-        renamed: Pairs found by their names but for a suffix: (picture, labels), relative to root.
+        ambiguous: Split and stem of which there are several files.
         inputs: Folders of pictures.
         heads: What the ids mean in each folder of labels, None where that is not known.
     """
@@ -63,7 +64,7 @@ class Layout:
     root: Path
     splits: tuple[str, ...]
     samples: list[Sample]
-    renamed: list[tuple[str, str]]
+    ambiguous: set[tuple[str, str]]
     inputs: tuple[str, ...]
     heads: dict[str, LabelSpace | None]
 
@@ -88,11 +89,11 @@ def read_layout(root: Path, space: LabelSpace | None, findings: Findings) -> Lay
             findings.add("classes", (path.name,), str(error))
     present = [k for k in CHANNELS if any((root / split / k).is_dir() for split in splits)]
     inputs = tuple(dict.fromkeys(["images", *present]))
-    layout = Layout(root, splits, [], [], inputs, heads)
+    layout = Layout(root, splits, [], set(), inputs, heads)
     for split in splits:
         found = {}
         for kind in (*inputs, *heads):
-            found[kind] = _files(root, split, kind, findings)
+            found[kind] = _files(layout, split, kind, findings)
         _pair(layout, split, found, findings)
     return layout
 
@@ -113,9 +114,9 @@ def _splits(root: Path) -> tuple[str, ...]:
     return tuple(sorted(splits, key=lambda name: (name != "train", name)))
 
 
-def _files(root: Path, split: str, kind: str, findings: Findings) -> dict[str, str] | None:
+def _files(layout: Layout, split: str, kind: str, findings: Findings) -> dict[str, str] | None:
     """Names of the pictures in one folder by stem; None if there is no such folder."""
-    folder = root / split / kind
+    folder = layout.root / split / kind
     if not folder.is_dir():
         return None
     names = []
@@ -136,6 +137,7 @@ def _files(root: Path, split: str, kind: str, findings: Findings) -> dict[str, s
         if stem in found:
             both = (os.path.join(split, kind, n) for n in (name, found[stem]))  # noqa: PTH118
             findings.add("same-stem", both)
+            layout.ambiguous.add((split, stem))
         else:
             found[stem] = name
     return found
@@ -154,9 +156,7 @@ def _pair(layout: Layout, split: str, found: Found, findings: Findings) -> None:
         sample = Sample(split, {k: f[stem] for k, f in found.items() if f and stem in f})
         if stem in partners:
             sample.files["labels"] = labels[partners[stem]]
-            pair = (sample.path("images"), sample.path("labels"))
-            layout.renamed.append(pair)
-            findings.add("names-differ", pair[::-1])
+            findings.add("names-differ", (sample.path("labels"), sample.path("images")))
         _report_orphans(layout, sample, found, findings)
         layout.samples.append(sample)
 
@@ -192,7 +192,7 @@ def _plain(stem: str) -> str:
 def _report_folders(folder: Path, split: str, found: Found, findings: Findings) -> None:
     for kind in ("images", "labels"):
         # a split to predict on needs no labels
-        if found[kind] or (found[kind] is None and kind == "labels" and split not in _LABELLED):
+        if found[kind] or (found[kind] is None and kind == "labels" and split not in LABELLED):
             continue
         inside = sorted(p.name for p in folder.iterdir() if p.is_dir())
         near = [name for name in inside if name.lower() in _OTHER_NAMES[kind]]

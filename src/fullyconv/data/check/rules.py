@@ -178,9 +178,7 @@ class Rules:
                 self.findings.add("near-leak", files)
 
 
-def size_finding(
-    size: tuple[int, int], picture: Facts, other: Facts
-) -> tuple[str, str] | None:
+def size_finding(size: tuple[int, int], picture: Facts, other: Facts) -> tuple[str, str] | None:
     """What is wrong with the sizes of a picture and of what lies beside it: kind and detail."""
     if other.size is None:
         return None
@@ -189,7 +187,10 @@ def size_finding(
     quarter = (picture.turned in _QUARTER) != (other.turned in _QUARTER)
     if swapped and height != width and quarter:
         which = "the picture" if picture.turned in _QUARTER else "this file"
-        return "exif-rotation", f"only {which} has an orientation ({picture.turned}, {other.turned})"
+        return (
+            "exif-rotation",
+            f"only {which} has an orientation ({picture.turned}, {other.turned})",
+        )
     if size != other.size:
         said = f"{rows} x {columns}, the picture {height} x {width}"
         if swapped:

@@ -47,9 +47,7 @@ def check(
     layout, space = open_layout(Path(root), labels, findings)
     rules = Rules(layout, findings)
     work = partial(examine_sample, layout.root, frozenset(layout.heads))
-    facts = in_parallel(
-        work, layout.samples, workers=workers, title="checking", progress=progress
-    )
+    facts = in_parallel(work, layout.samples, workers=workers, title="checking", progress=progress)
     for sample, found in zip(layout.samples, facts, strict=True):
         rules.judge(sample, found)
     rules.finish()
