@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 import zlib
@@ -489,8 +488,3 @@ def other_picture_of_the_same_name(v: Victim) -> Told:
     labels = v.root / "val" / "labels"
     (labels / f"{other.stem}.png").rename(labels / f"{v.name}.png")
     return v.path(new), v.path(v.image)
-
-
-def link_tree(source: Path, target: Path) -> Path:
-    """A copy whose files are the source's own until they are replaced."""
-    return Path(shutil.copytree(source, target, copy_function=os.link))

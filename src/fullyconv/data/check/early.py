@@ -16,7 +16,7 @@ SECONDS = 30.0
 
 
 def decode_pictures(
-    dataset: FolderDataset, *, seconds: float = SECONDS, progress: bool = True
+    dataset: FolderDataset, *, seconds: float | None = None, progress: bool = True
 ) -> str:
     """Decode the pictures of a data set, in an order by chance, until the time is up.
 
@@ -26,7 +26,7 @@ def decode_pictures(
 
     Args:
         dataset: Its pictures are read.
-        seconds: Time to spend.
+        seconds: Time to spend; :data:`SECONDS`, if not given.
         progress: Show a bar.
 
     Returns:
@@ -35,6 +35,7 @@ def decode_pictures(
     Raises:
         FullyConvError: Of the first damaged picture.
     """
+    seconds = SECONDS if seconds is None else seconds
     begun = time.monotonic()
     samples = list(dataset.files)
     random.Random(0).shuffle(samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -88,21 +89,16 @@ def examine(root: Path, kind: str, path: str, *, labels: bool) -> PictureFacts |
         labels: Whether it holds labels.
     """
     whole = root / path
+    made = LabelFacts if labels else PictureFacts
     try:
         if not whole.is_symlink() and whole.stat().st_size == 0:
-            problem, sentence, size = "empty-file", "", None
-        elif labels:
-            return _labels(whole)
-        elif kind == "depth":
-            height, width, _ = read_depth(whole).shape
-            return PictureFacts(size=(height, width))
-        else:
-            return _picture(whole)
+            return made(problem="empty-file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of tags that it cannot read
+            return _labels(whole) if labels else _picture(whole, kind)
     except (FullyConvError, OSError) as error:
-        problem, size = _problem(error, kind), None
         sentence = str(error).removeprefix(f"{whole}: ")
-    made = LabelFacts if labels else PictureFacts
-    return made(problem=problem, sentence=sentence, size=size)
+        return made(problem=_problem(error, kind), sentence=sentence)
 
 
 def examine_sample(
@@ -110,7 +106,8 @@ def examine_sample(
 ) -> dict[str, PictureFacts | LabelFacts]:
     """Decode every file of a sample; facts by the folder they lie in."""
     return {
-        kind: examine(root, kind, sample.path(kind), labels=kind in heads) for kind in sample.files
+        kind: examine(root, kind, sample.path(kind), labels=kind in heads)
+        for kind in sample.suffixes
     }
 
 
@@ -126,7 +123,10 @@ def _problem(error: Exception, kind: str) -> str:
     return "depth" if kind == "depth" and cause is error else "damaged"
 
 
-def _picture(path: Path) -> PictureFacts:
+def _picture(path: Path, kind: str) -> PictureFacts:
+    if kind == "depth":
+        height, width, _ = read_depth(path).shape
+        return PictureFacts(size=(height, width))
     with opened(path) as image:
         turned = image.getexif().get(ORIENTATION, 1)
         frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # phones' previews

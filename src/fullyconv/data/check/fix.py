@@ -138,7 +138,7 @@ class _LeftOut(Exception):  # noqa: N818 - no error: it says why a sample is not
 
 def _repair(layout: Layout, out: Path, masks: bool, sample: Sample) -> tuple[list[str], str]:
     """Take one sample over; the kinds that were repaired, and why it was left out, if it was."""
-    first = sample.path("images" if "images" in sample.files else next(iter(sample.files)))
+    first = sample.path("images" if "images" in sample.suffixes else next(iter(sample.suffixes)))
     try:
         _refuse_incomplete(layout, sample, first)
         facts = examine_sample(layout.root, frozenset(layout.heads), sample)
@@ -153,17 +153,17 @@ def _repair(layout: Layout, out: Path, masks: bool, sample: Sample) -> tuple[lis
                 done += repairs
     except _LeftOut as reason:
         return [], str(reason)
-    if "labels" in sample.files and Path(sample.files["labels"]).stem != Path(first).stem:
+    if sample.label_stem:
         done.append("names-differ")
     _write(layout, out, sample, new)
     return done, ""
 
 
 def _refuse_incomplete(layout: Layout, sample: Sample, first: str) -> None:
-    if (sample.split, Path(first).stem) in layout.ambiguous:
+    if (sample.split, sample.stem) in layout.ambiguous:
         raise _LeftOut(f"{first}: same-stem")
     needed = ("images", "labels") if sample.split in LABELLED else ("images",)
-    if any(kind not in sample.files for kind in needed):
+    if any(kind not in sample.suffixes for kind in needed):
         raise _LeftOut(f"{first}: it has no partner")
 
 
@@ -214,8 +214,7 @@ def _pixels(
 def _write(
     layout: Layout, out: Path, sample: Sample, new: dict[str, NDArray[np.integer[Any]]]
 ) -> None:
-    stem = Path(sample.files["images"]).stem
-    for kind in sample.files:
+    for kind, suffix in sample.suffixes.items():
         source = layout.root / sample.path(kind)
         target = out / sample.split / kind
         if kind in new:
@@ -223,7 +222,7 @@ def _write(
             if new[kind].dtype == np.uint8 and space is not None:
                 colors = dict(zip(space.raw_ids, space.palette, strict=True))
                 image.putpalette([c for i in range(256) for c in colors.get(i, (224, 224, 192))])
-            save_image(target / f"{stem}.png", image, "PNG")
+            save_image(target / f"{sample.stem}.png", image, "PNG")
         else:
             with source.open("rb") as file:
-                write_whole(target / f"{stem}{source.suffix}", partial(shutil.copyfileobj, file))
+                write_whole(target / f"{sample.stem}{suffix}", partial(shutil.copyfileobj, file))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,21 +33,36 @@ _ADDED = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture, what lies beside it, and its labels.
+    """One picture, what lies beside it, and its labels; small, as there may be a million.
 
     Attributes:
         split: Name of its split; empty if the data set has none.
-        files: File names by the folder they lie in: images, hha, depth, labels, further heads.
+        stem: Name of its files without suffix.
+        suffixes: Suffixes of its files by the folder they lie in: images, hha, depth, labels,
+            further heads; shared by all samples of the same kind.
+        label_stem: Name of the label file, if it is another one; empty otherwise.
     """
 
     split: str
-    files: dict[str, str]
+    stem: str
+    suffixes: Mapping[str, str]
+    label_stem: str = ""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File names by the folder they lie in."""
+        return {kind: self.name(kind) for kind in self.suffixes}
+
+    def name(self, kind: str) -> str:
+        """A file's name."""
+        stem = self.label_stem if kind == "labels" and self.label_stem else self.stem
+        return stem + self.suffixes[kind]
 
     def path(self, kind: str) -> str:
         """A file's path relative to the data set's folder."""
-        return os.path.join(self.split, kind, self.files[kind])  # noqa: PTH118 - a million of them
+        return os.path.join(self.split, kind, self.name(kind))  # noqa: PTH118 - a million of them
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,7 @@ def _splits(root: Path) -> tuple[str, ...]:
 
 
 def _files(layout: Layout, split: str, kind: str, findings: Findings) -> dict[str, str] | None:
-    """Names of the pictures in one folder by stem; None if there is no such folder."""
+    """Suffixes of the pictures in one folder by stem; None if there is no such folder."""
     folder = layout.root / split / kind
     if not folder.is_dir():
         return None
@@ -129,21 +146,21 @@ def _files(layout: Layout, split: str, kind: str, findings: Findings) -> dict[st
             elif entry.is_dir():
                 findings.add("sub-folder", (where,))
             elif suffix.lower() in IMAGE_SUFFIXES:
-                names.append((stem, entry.name))
+                names.append((stem, sys.intern(suffix)))
             else:
                 findings.add("junk", (where,), "no picture by its suffix")
     found: dict[str, str] = {}
-    for stem, name in sorted(names):
+    for stem, suffix in sorted(names):
         if stem in found:
-            both = (os.path.join(split, kind, n) for n in (name, found[stem]))  # noqa: PTH118
+            both = (os.path.join(split, kind, stem + s) for s in (suffix, found[stem]))  # noqa: PTH118
             findings.add("same-stem", both)
             layout.ambiguous.add((split, stem))
         else:
-            found[stem] = name
+            found[stem] = suffix
     return found
 
 
-Found = dict[str, dict[str, str] | None]  # file names by stem, by folder; None: no such folder
+Found = dict[str, dict[str, str] | None]  # suffixes by stem, by folder; None: no such folder
 
 
 def _pair(layout: Layout, split: str, found: Found, findings: Findings) -> None:
@@ -152,17 +169,21 @@ def _pair(layout: Layout, split: str, found: Found, findings: Findings) -> None:
     labels = found["labels"] or {}
     partners = _partners(found["images"] or {}, labels)
     elsewhere = set(partners.values())
+    shared: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
     for stem in sorted(set().union(*(files or {} for files in found.values())) - elsewhere):
-        sample = Sample(split, {k: f[stem] for k, f in found.items() if f and stem in f})
+        suffixes = {kind: files[stem] for kind, files in found.items() if files and stem in files}
         if stem in partners:
-            sample.files["labels"] = labels[partners[stem]]
+            suffixes["labels"] = labels[partners[stem]]
+        suffixes = shared.setdefault(tuple(suffixes.items()), suffixes)
+        sample = Sample(split, stem, suffixes, partners.get(stem, ""))
+        if sample.label_stem:
             findings.add("names-differ", (sample.path("labels"), sample.path("images")))
         _report_orphans(layout, sample, found, findings)
         layout.samples.append(sample)
 
 
 def _report_orphans(layout: Layout, sample: Sample, found: Found, findings: Findings) -> None:
-    there = sample.files
+    there = sample.suffixes
     for kind in (kind for kind, files in found.items() if files and kind not in there):
         if kind == "images":
             first = next(k for k in (*layout.heads, *there) if k in there)

@@ -48,16 +48,15 @@ def in_parallel(
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1")
     if workers is None:
-        workers = 1 if len(items) <= _FEW else len(os.sched_getaffinity(0)) if _HAS else _count()
+        workers = 1 if len(items) <= _FEW else _processors()
     results = map(work, items) if workers == 1 else _spread(work, items, workers)
     yield from tqdm(results, title, len(items), disable=not progress, leave=False, unit=" pictures")
 
 
-_HAS = hasattr(os, "sched_getaffinity")  # on Linux: the processors that this process may use
-
-
-def _count() -> int:
-    return os.cpu_count() or 1
+def _processors() -> int:
+    """How many this process may use, which in a container are fewer than there are."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _spread(

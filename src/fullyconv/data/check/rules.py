@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from fullyconv.data.check.duplicates import MOST_COMPARED, Seen, is_copy
 from fullyconv.data.check.facts import Facts, LabelFacts, PictureFacts, examine
@@ -17,6 +16,7 @@ TINY = 32
 _BLACK = 65536 // 10  # what 16-bit pictures should reach
 _RARE = 1e-4
 _MOST_SIZES = 1000
+_MOST_IDS = 100_000  # more than 16 bits hold
 _QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -54,13 +54,14 @@ class Rules:
         height, width = facts.size
         if min(facts.size) < TINY:
             self.findings.add("tiny-picture", files, f"{height} x {width}")
-        if not facts.content:
+        dark = facts.brightest is not None and 0 < facts.brightest < _BLACK
+        if not facts.content and not dark:
             self.findings.add("constant-picture", files)
         elif facts.grey and facts.brightest is None:
             self.findings.add("grey-picture", files)
         elif not facts.grey:
             self._coloured += 1
-        if facts.brightest is not None and 255 < facts.brightest < _BLACK:
+        if dark:
             self.findings.add("dark-16-bit", files, f"its largest value is {facts.brightest:,}")
         elif facts.brightest is not None:
             self.findings.add("deep-picture", files)
@@ -74,7 +75,7 @@ class Rules:
         found = label_finding(facts, space)
         if found is not None:
             self.findings.add(found[0], files, found[1])
-        if kind == "labels":
+        if kind == "labels" and len(self._pixels[sample.split]) < _MOST_IDS:
             self._pixels[sample.split].update(facts.ids)
             self._pictures[sample.split].update(facts.ids.keys())
 
@@ -101,7 +102,11 @@ class Rules:
             most = ", ".join(f"{h} x {w}: {n}" for (h, w), n in self._sizes.most_common(5))
             self.findings.add("mixed-sizes", (), f"{len(self._sizes)} sizes; {most}")
         space = self.layout.heads["labels"]
-        if space is not None:
+        if space is None:
+            ids = sorted(set().union(*self._pixels.values()))
+            said = ", ".join(map(str, ids[:20])) + (", ..." if len(ids) > 20 else "")
+            self.findings.add("classes", ("classes.json",), f"the label files hold the ids {said}")
+        else:
             self._judge_numbering(space)
             self._judge_classes(space)
         self._judge_names(self._judge_same())
@@ -150,7 +155,7 @@ class Rules:
         return again
 
     def _label_content(self, sample: Sample) -> int:
-        if "labels" not in sample.files:
+        if "labels" not in sample.suffixes:
             return 0
         facts = examine(self.layout.root, "labels", sample.path("labels"), labels=True)
         return facts.content
@@ -158,14 +163,14 @@ class Rules:
     def _judge_names(self, told: set[str]) -> None:
         stems: dict[str, Sample] = {}
         for sample in self.layout.samples:
-            if "images" not in sample.files or "labels" not in sample.files:
+            if "images" not in sample.suffixes or "labels" not in sample.suffixes:
                 continue
-            stem = Path(sample.files["images"]).stem
             if sample.split == "train":
-                stems[stem] = sample
-            elif sample.split == "val" and stem in stems and sample.path("images") not in told:
-                files = (sample.path("images"), stems[stem].path("images"))
-                self.findings.add("name-in-both", files)
+                stems[sample.stem] = sample
+            elif sample.split == "val" and sample.stem in stems:
+                files = (sample.path("images"), stems[sample.stem].path("images"))
+                if files[0] not in told:
+                    self.findings.add("name-in-both", files)
 
     def _judge_alike(self) -> None:
         samples, root = self.layout.samples, self.layout.root

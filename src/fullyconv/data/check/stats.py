@@ -214,7 +214,7 @@ class _Measured:
 def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
     pixels, size, channels = None, (0, 0), {}
     try:
-        for kind in sample.files:
+        for kind in sample.suffixes:
             path = root / sample.path(kind)
             if kind == "labels":
                 target = space.encode(read_labels(path), path)
