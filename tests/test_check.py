@@ -18,6 +18,7 @@ from broken import BREAKS, CLASSES, Victim, clean, write_classes
 from fullyconv.data.check import Report, check, fix, write_findings_page
 from fullyconv.data.check.kinds import KINDS
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.labels import voc_palette
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -90,6 +91,11 @@ def test_void_habits_of_a_whole_set(
     found = {f.kind.name: f for f in check(root, progress=False).findings}
     assert found[kind].count == count
     assert re.search(detail, found[kind].examples[0].detail)
+    new = root.parent / "new"
+    assert fix(check(root, progress=False), new, progress=False).written == 15
+    assert told(check(new, progress=False)) == [("class-never", ())] * ("raw_ids" in change) + [
+        ("class-absent", ())
+    ] * ("raw_ids" in change)
 
 
 def test_a_set_numbered_from_1(root: Path) -> None:
@@ -127,6 +133,10 @@ def test_masks_of_0_and_255(root: Path) -> None:
     fixed = fix(report, root.parent / "new", progress=False)
     assert fixed.repaired == {"mask-0-255": 15}
     assert told(check(root.parent / "new", progress=False)) == []
+    for path in root.glob("*/labels/*"):  # of one bit, 255 is read as 1
+        with Image.open(path) as image:
+            image.convert("1").save(path)
+    assert told(check(root, progress=False)) == []
     # among masks that do hold 1, 255 may be void: nothing is repaired
     two_classes(root, 1)
     one = root / "train" / "labels" / "t03.png"
@@ -135,6 +145,30 @@ def test_masks_of_0_and_255(root: Path) -> None:
     report = check(root, progress=False)
     assert told(report) == [("perhaps-0-255", ("train/labels/t03.png",))]
     assert not fix(report, root.parent / "newer", progress=False).repaired
+
+
+def test_a_palette_that_goes_by_another_numbering_is_no_finding(root: Path) -> None:
+    """As VOC's own label files with some of its classes."""
+    for path in root.glob("*/labels/*"):
+        with Image.open(path) as image:
+            ids = np.array(image)
+        labels = Image.fromarray(np.where(ids == 255, 255, ids + 1).astype(np.uint8))
+        labels.putpalette([value for color in voc_palette(256) for value in color])
+        labels.save(path)
+    values = {"categories": CLASSES["categories"], "raw_ids": [1, 2, 3, 4, 5, 6]}
+    write_classes(root, values)
+    assert told(check(root, progress=False)) == []
+
+
+def test_labels_that_fit_however_they_are_turned_not_at_all(root: Path) -> None:
+    """A TIFF is turned by Pillow as it is read; there is nothing left to turn."""
+    victim = Victim(root, "train", "t03")
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    label = Image.fromarray(victim.ids)
+    victim.replace("labels", ".tif", label, exif=tags)
+    fixed = fix(check(root, progress=False), root.parent / "new", progress=False)
+    assert (fixed.written, fixed.left_out) == (14, 1)
 
 
 def without(root: Path, split: str, index: int, keep: int = 0) -> None:
@@ -221,6 +255,8 @@ def test_inputs_and_heads_beside_the_pictures(root: Path) -> None:
                 root / split / "shape" / name
             )
     assert told(check(root, progress=False)) == []
+    assert fix(check(root, progress=False), root.parent / "new", progress=False).written == 15
+    assert told(check(root.parent / "new", progress=False)) == []
     Image.fromarray(np.zeros((48, 64), np.uint16)).save(root / "train/depth/t01.png")
     (root / "train/hha/t02.png").unlink()
     Image.new("L", (64, 48), 7).save(root / "train/shape/t03.png")
@@ -234,6 +270,14 @@ def test_inputs_and_heads_beside_the_pictures(root: Path) -> None:
         ("ids-outside", ("train/shape/t03.png",)),
         ("depth", ("train/depth/t01.png",)),
     ]
+    for name in "t06", "t07", "t08", "t09":
+        (root / "train" / "labels" / f"{name}.png").unlink()
+    fixed = fix(report, root.parent / "newer", progress=False)
+    assert (fixed.written, fixed.left_out) == (6, 9)
+    (root / "val" / "hha" / "v01.png").unlink()
+    (root / "val" / "labels" / "v02.png").unlink()
+    fixed = fix(report, root.parent / "newest", progress=False)
+    assert "and 3 more left out" in str(fixed)
 
 
 def test_a_flat_set_has_no_splits(clean_set: Path, tmp_path: Path) -> None:
@@ -287,8 +331,8 @@ def test_examples_are_bounded(monkeypatch: pytest.MonkeyPatch, root: Path) -> No
 
 def test_every_kind_is_explained_and_can_be_found() -> None:
     page = (ROOT / "docs" / "check-your-data.md").read_text()
-    for kind in KINDS:
-        assert f"`{kind}`" in page, kind
+    for kind in KINDS.values():
+        assert f"| `{kind.name}` | {kind.what} |" in page
     tests = (ROOT / "tests" / "test_check.py").read_text()
     tests += (ROOT / "tests" / "test_check_parts.py").read_text()
     assert [k for k in KINDS if k not in {b[0] for b in BREAKS.values()} and k not in tests] == []
@@ -332,7 +376,7 @@ def test_what_can_be_repaired_is_repaired_elsewhere(root: Path) -> None:
     }
     assert (fixed.written, fixed.left_out) == (12, 3)
     assert sorted(reason.partition(": ")[2] for reason in fixed.reasons) == [
-        "it has no partner",
+        "it has no partner in labels/",
         "label-jpeg",
         "same-stem",
     ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
 import shutil
 import sys
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,12 @@ from fullyconv import cli
 from fullyconv.data.check import check, stats, stats_text, write_stats_page
 from fullyconv.data.check.duplicates import NEAR_BITS, Seen, is_copy, look_of
 from fullyconv.data.check.early import decode_pictures
+from fullyconv.data.check.facts import Facts, examine
+from fullyconv.data.check.finding import Findings
+from fullyconv.data.check.kinds import KINDS
+from fullyconv.data.check.layout import Sample, read_layout
 from fullyconv.data.check.parallel import in_parallel
+from fullyconv.data.check.rules import Rules
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError
@@ -109,28 +115,57 @@ def test_too_many_that_look_alike_are_not_all_compared(
     assert (found.kind.name, found.count) == ("uncompared", 1)
 
 
+# Files that are anything at all
+
+
+def test_whatever_a_file_holds_is_a_fact(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    sources = []
+    for suffix, image in (
+        ("png", scene(1, (30, 20))),
+        ("jpg", scene(2, (30, 20))),
+        ("webp", scene(3, (30, 20))),
+        ("gif", scene(4, (30, 20)).quantize(7)),
+        ("bmp", scene(5, (30, 20)).convert("L")),
+        ("png", scene(6, (30, 20)).convert("LA")),
+    ):
+        image.save(tmp_path / f"x.{suffix}", **({"exif": tags} if suffix in ("png", "jpg") else {}))
+        sources.append((tmp_path / f"x.{suffix}").read_bytes())
+    problems = set()
+    for number in range(300):
+        data = bytearray(sources[number % len(sources)])
+        for _ in range(rng.integers(0, 6)):
+            data[rng.integers(0, len(data) if rng.random() < 0.5 else 60)] = rng.integers(0, 256)
+        (tmp_path / "y.png").write_bytes(data[: rng.integers(0, 3 * len(data))])
+        for labels in (False, True):
+            facts = examine(tmp_path, "images", "y.png", labels=labels)
+            assert facts.problem or facts.size
+            problems.add(facts.problem)
+    assert {"", "damaged", "not-a-picture", "label-jpeg"} <= problems <= {"", *KINDS}
+
+
 # Many files
 
 
-def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Of a sample little more than its names is kept: a million of them fit."""
-    for kind in ("images", "labels"):
-        (tmp_path / kind).mkdir()
-    write_classes(tmp_path, CLASSES)
-    Image.new("RGB", (32, 32)).save(tmp_path / "image.png")
-    Image.new("L", (32, 32), 77).save(tmp_path / "label.png")
-    peaks = []
-    for count in (0, 300, 600):
-        for number in range(count):
-            for kind in ("image", "label"):
-                path = tmp_path / f"{kind}s" / f"{number:07}.png"
-                if not path.exists():
-                    os.link(tmp_path / f"{kind}.png", path)
-        tracemalloc.start()
-        check(tmp_path, workers=1, progress=False)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[2] - peaks[1] < 300 * 2000  # bytes, the examples of findings included
+def test_memory_stays_flat(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of a file is forgotten once it is judged: a million files fit."""
+    alive: list[int] = []
+    judge = Rules.judge
+
+    def counted(self: Rules, sample: Sample, facts: Any) -> None:
+        judge(self, sample, facts)
+        alive.append(sum(isinstance(thing, Facts) for thing in gc.get_objects()))
+
+    monkeypatch.setattr(Rules, "judge", counted)
+    gc.collect()
+    check(root, workers=1, progress=False)
+    assert len(alive) == 15
+    assert max(alive) <= 4  # those of this sample and the one before
+    samples = read_layout(root, None, Findings()).samples
+    assert {id(sample.suffixes) for sample in samples[1:10]} == {id(samples[0].suffixes)}
+    assert not hasattr(samples[0], "__dict__")
 
 
 def test_a_process_that_ends_is_said() -> None:

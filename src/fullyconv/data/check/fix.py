@@ -162,9 +162,12 @@ def _repair(layout: Layout, out: Path, masks: bool, sample: Sample) -> tuple[lis
 def _refuse_incomplete(layout: Layout, sample: Sample, first: str) -> None:
     if (sample.split, sample.stem) in layout.ambiguous:
         raise _LeftOut(f"{first}: same-stem")
-    needed = ("images", "labels") if sample.split in LABELLED else ("images",)
-    if any(kind not in sample.suffixes for kind in needed):
-        raise _LeftOut(f"{first}: it has no partner")
+    needed = {"images"} | ({"labels"} if sample.split in LABELLED else set())
+    kinds = (*layout.inputs, *layout.heads)
+    needed |= {kind for kind in kinds if (layout.root / sample.split / kind).is_dir()}
+    missing = sorted(needed - {*sample.suffixes})
+    if missing:
+        raise _LeftOut(f"{first}: it has no partner in {missing[0]}/")
 
 
 def _repairs(

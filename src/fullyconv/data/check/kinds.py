@@ -185,10 +185,13 @@ _NOTES = {
     ),
     "grey-picture": (
         "pictures are grey among coloured ones",
-        "nothing; they are read as RGB with three equal channels",
+        "nothing need be done: they are read as RGB with three equal channels",
     ),
-    "deep-picture": ("pictures have 16 bits", "nothing; they are scaled to 8 bits"),
-    "transparent": ("pictures are transparent in places", "nothing; they are laid on white"),
+    "deep-picture": ("pictures have 16 bits", "nothing need be done: they are scaled to 8 bits"),
+    "transparent": (
+        "pictures are transparent in places",
+        "nothing need be done: they are laid on white",
+    ),
     "frames": ("files hold several pictures, of which the first is read", "split them if needed"),
     "mixed-sizes": (
         "pictures have different sizes",

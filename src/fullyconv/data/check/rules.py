@@ -200,7 +200,8 @@ def size_finding(size: tuple[int, int], picture: Facts, other: Facts) -> tuple[s
         said = f"{rows} x {columns}, the picture {height} x {width}"
         if swapped:
             return "size-mismatch", f"{said}: height and width are swapped, one of them was turned"
-        if abs(height * columns / (width * rows) - 1) < 0.02:
+        scale = rows / height
+        if abs(scale - 1) > 0.05 and abs(columns / width / scale - 1) < 0.02:
             return "size-mismatch", f"{said}: the same shape at another scale"
         return "size-mismatch", said
     # orientations 2, 3 and 4, and any on a square, leave the size as it is
