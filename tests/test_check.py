@@ -158,6 +158,11 @@ def test_a_palette_that_goes_by_another_numbering_is_no_finding(root: Path) -> N
     values = {"categories": CLASSES["categories"], "raw_ids": [1, 2, 3, 4, 5, 6]}
     write_classes(root, values)
     assert told(check(root, progress=False)) == []
+    for path in root.glob("*/labels/*"):
+        with Image.open(path) as image:
+            image.putpalette([0, 0, 0] * 256)
+            image.save(path)
+    assert told(check(root, progress=False)) == []
 
 
 def test_labels_that_fit_however_they_are_turned_not_at_all(root: Path) -> None:
@@ -187,7 +192,7 @@ def without(root: Path, split: str, index: int, keep: int = 0) -> None:
     [
         ("train", 0, "class-never", "warning", "'sign' in train"),
         ("val", 0, "class-absent", "note", "'sign' in val"),
-        ("val", 9, "class-rare", "note", "'sign' in val: 9 px in 1 pictures"),
+        ("val", 1, "class-rare", "note", "'sign' in val: 1 px in 1 pictures"),
     ],
 )
 def test_classes_that_hardly_occur(
@@ -197,6 +202,21 @@ def test_classes_that_hardly_occur(
     (found,) = check(root, progress=False).findings
     assert (found.kind.name, found.kind.severity) == (kind, severity)
     assert [str(example) for example in found.examples] == [detail]
+
+
+def test_a_class_in_one_of_many_pictures_is_told(root: Path) -> None:
+    without(root, "train", 5, keep=50)
+    assert told(check(root, progress=False)) == []
+    for number in range(10):
+        ids = Victim(root, "val", "v01").ids
+        Image.fromarray(np.where(ids == 5, 0, ids).astype(np.uint8)).save(
+            root / f"train/labels/more{number}.png"
+        )
+        photo = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
+        Image.fromarray(photo).save(root / f"train/images/more{number}.png")
+    (found,) = check(root, progress=False).findings
+    assert found.kind.name == "class-rare"
+    assert str(found.examples[0]) == "'sign' in train: 50 px in 1 pictures"
 
 
 def test_sizes_that_differ_and_pictures_that_are_tiny(root: Path) -> None:

@@ -180,7 +180,7 @@ _NOTES = {
     "constant-mask": ("label files are of one class in every pixel", "look whether that is meant"),
     "class-absent": ("classes never occur in a split that is scored", "their scores will be n/a"),
     "class-rare": (
-        "classes hardly occur: less than one pixel in 10,000, or in one picture only",
+        "classes hardly occur: less than one pixel in 10,000, or in one of 20 or more pictures",
         "label more of them, or set --optim.class-weights median_frequency",
     ),
     "grey-picture": (

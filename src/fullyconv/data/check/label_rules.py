@@ -79,7 +79,7 @@ def _outside_finding(
 ) -> tuple[str, str]:
     detail = _listed({f"id {raw}": count for raw, count in outside.items()})
     by_colour = {facts.palette.get(raw) for raw in facts.ids}
-    if facts.palette and by_colour <= {*color_ids(space)}:
+    if len(by_colour) == len(facts.ids) and by_colour <= {*color_ids(space)}:
         return "colour-mask", f"{detail}, while the colours are all known"
     if {*outside} <= {*_HABITS}:
         return "void-habit", f"{detail}; {_HABITS[next(iter(outside))]}"
@@ -108,21 +108,19 @@ def _wrong_order(facts: LabelFacts, space: LabelSpace) -> bool:
         space.num_classes
     ):
         return False  # the colours were not given, and go by another numbering
-    ids = color_ids(space)
+    ids = {color: raw for color, raw in color_ids(space).items() if raw not in space.void}
     used = {raw: color for raw, color in facts.palette.items() if raw not in space.void}
-    if len(used) < 2 or not all(color in ids for color in used.values()):
-        return False
+    if len({*used.values()}) < max(2, len(used)) or not {*used.values()} <= {*ids}:
+        return False  # all are black, or of no class: this palette means nothing
     return any(ids[color] != raw for raw, color in used.items())
 
 
 def _order_detail(facts: LabelFacts, space: LabelSpace) -> str:
     names = dict(zip(space.raw_ids, space.categories, strict=True))
     ids = color_ids(space)
-    raw = next(r for r, c in facts.palette.items() if r in names and ids.get(c, r) != r)
-    return (
-        f"index {raw} is {names[raw]!r}, its colour {facts.palette[raw]} "
-        f"{names.get(ids[facts.palette[raw]], 'void')!r}"
-    )
+    raw = next(r for r, color in facts.palette.items() if r in names and ids[color] != r)
+    color = facts.palette[raw]
+    return f"index {raw} is {names[raw]!r}, its colour {color} {names[ids[color]]!r}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

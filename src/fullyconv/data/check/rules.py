@@ -14,7 +14,8 @@ from fullyconv.labels import LabelSpace
 TINY = 32
 """Width below which a picture is smaller than a cell of the coarsest scores (stride 32)."""
 _BLACK = 65536 // 10  # what 16-bit pictures should reach
-_RARE = 1e-4
+_RARE = 1e-4  # of the pixels of a split
+_ENOUGH = 20  # label files of a split, of which a class should be in more than one
 _MOST_SIZES = 1000
 _MOST_IDS = 100_000  # more than 16 bits hold
 _QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -29,6 +30,7 @@ class Rules:
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._pixels: dict[str, Counter[int]] = {split: Counter() for split in layout.splits}
         self._pictures: dict[str, Counter[int]] = {split: Counter() for split in layout.splits}
+        self._label_files: Counter[str] = Counter()
         self._coloured = 0
 
     def judge(self, sample: Sample, facts: dict[str, PictureFacts | LabelFacts]) -> None:
@@ -76,6 +78,7 @@ class Rules:
         if found is not None:
             self.findings.add(found[0], files, found[1])
         if kind == "labels" and len(self._pixels[sample.split]) < _MOST_IDS:
+            self._label_files[sample.split] += 1
             self._pixels[sample.split].update(facts.ids)
             self._pictures[sample.split].update(facts.ids.keys())
 
@@ -129,7 +132,7 @@ class Rules:
             return
         for split in self.layout.splits:
             pixels, pictures = self._pixels[split], self._pictures[split]
-            total = sum(pixels.values())
+            total, enough = sum(pixels.values()), self._label_files[split] >= _ENOUGH
             for name, raw in zip(space.categories, space.raw_ids, strict=True):
                 where = f"{name!r} in {split}" if split else repr(name)
                 if not total:
@@ -137,7 +140,7 @@ class Rules:
                 if not pixels[raw]:
                     training = split in ("", "train")
                     self.findings.add("class-never" if training else "class-absent", (), where)
-                elif pixels[raw] < _RARE * total or pictures[raw] == 1:
+                elif pixels[raw] < _RARE * total or (enough and pictures[raw] == 1):
                     said = f"{pixels[raw]:,} px in {pictures[raw]} pictures"
                     self.findings.add("class-rare", (), f"{where}: {said}")
 
