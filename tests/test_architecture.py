@@ -57,6 +57,7 @@ LEVELS = [
         "data.proposal",
         "data.vectors",
         "data.raster_tiles",
+        "data.check.*",
     ],
     ["prediction", "classifier"],
     ["predictor"],
@@ -91,6 +92,7 @@ NO_TORCH = [
     "data.folder",
     "data.augment",
     "data.statistics",
+    "data.check",
     "study.report",
     "cli",
 ]

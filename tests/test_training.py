@@ -667,6 +667,31 @@ def test_a_damaged_picture_stops_the_run_or_is_left_out(
         train(run, tmp_path / "none", progress=False)
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_damaged_picture_is_found_before_the_first_step(
+    small: Recipe, tmp_path: Path, split: str
+) -> None:
+    assert small.data.root is not None
+    path = small.data.root / split / "images" / f"{split}2.png"
+    Image.open(path).save(path.with_suffix(".jpg"))
+    path.unlink()
+    path = path.with_suffix(".jpg")
+    path.write_bytes(path.read_bytes()[:-20])  # its header is whole
+    with pytest.raises(FullyConvError, match=rf"{split}2.jpg: the picture is damaged or cut sho"):
+        train(small, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_took_too_long_to_decode_are_counted(
+    small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("fullyconv.data.check.early.SECONDS", -1.0)
+    train(longer(small, max_iters=1), tmp_path / "run", progress=False)
+    shown = capsys.readouterr().out
+    assert "0 of 6 pictures were decoded in -1 s" in shown
+    assert "0 of 3 pictures were decoded in -1 s" in shown
+
+
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
     [

@@ -92,11 +92,12 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     with opened(path) as image:
         if image.format == "TIFF":
             image.load()  # turns it; what Pillow says before depends on its version
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-_ORIENTATION = 0x0112  # EXIF's tag
+ORIENTATION = 0x0112
+"""EXIF's tag of how a picture is to be turned: 1 not at all, 5 to 8 by a quarter."""
 
 
 def read_depth(path: str | os.PathLike[str]) -> NDArray[np.float32]:
@@ -154,7 +155,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
         FullyConvError: If the file is unreadable, or holds something else than ids.
     """
     with opened(path) as image:
-        unusable = _no_ids(image)
+        unusable = no_ids(image)
         if not unusable:
             image = ImageOps.exif_transpose(image)
             if image.mode == "1":
@@ -172,7 +173,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
         )
 
 
-def _no_ids(image: Image.Image) -> str:
+def no_ids(image: Image.Image) -> str:
     """Why the numbers in a picture, not decoded yet, cannot be class ids; empty if they may be."""
     if image.format in ("JPEG", "MPO"):
         return "is a JPEG, which does not keep numbers as they were"
@@ -196,13 +197,17 @@ def _check_undecoded(image: Image.Image) -> None:
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path."""
+    """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path.
+
+    Raises:
+        FullyConvError: If the file is missing, not a picture, cut short, or too large.
+    """
     try:
         with warnings.catch_warnings():
             # Pillow's own size limit warns; ours refuses, before any pixel is decoded
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(path)
-        with opened as image:
+            file = Image.open(path)
+        with file as image:
             _check_undecoded(image)
             yield image
     except FullyConvError:

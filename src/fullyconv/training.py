@@ -18,6 +18,7 @@ import fullyconv
 from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.batches import Batch, training_batches
+from fullyconv.data.check.early import decode_pictures
 from fullyconv.data.masking import Masking
 from fullyconv.data.prepare.ready import ready
 from fullyconv.data.sources import (
@@ -142,6 +143,8 @@ class _Run:
             data, self.labels, self.heads, masking
         )
         self.weights = self._class_weights()
+        if data.damaged == "stop" and not resume:
+            self._decode_pictures()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
         resume = resume and self.folder.is_resumable(recipe)
@@ -165,6 +168,13 @@ class _Run:
         factors = [class_weights(count, self.recipe.optim.class_weights) for count in counts]
         device = self.accelerator.device
         return [None if f is None else torch.from_numpy(f).to(device) for f in factors]
+
+    def _decode_pictures(self) -> None:
+        """A damaged picture stops the run now, not in the middle of an epoch."""
+        for dataset in (self.training_set, self.validation_set):
+            said = dataset and decode_pictures(dataset, progress=self.progress)
+            if said:
+                self.say(said)
 
     def _open_folder(self, resume: bool) -> None:
         if resume:

@@ -9,19 +9,22 @@ from typing import Annotated
 
 import tyro
 
+from fullyconv.commands.data_check import check_data, stats_data
 from fullyconv.commands.data_tiles import tiles
 
 
 def data(args: Sequence[str]) -> int:
-    """Turn published data sets, and your own, into what training reads.
+    """Check a data set, count what is in it, or make one that training reads.
 
     Args:
         args: Command line after ``fcn data``.
     """
     verbs: dict[str, Callable[..., int]] = {
+        "check": check_data,
+        "stats": stats_data,
+        "tiles": tiles,
         "prepare": _prepare_data,
         "list": _list_data,
-        "tiles": tiles,
     }
     return int(tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn data"))
 

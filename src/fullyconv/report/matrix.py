@@ -1,10 +1,11 @@
-"""A confusion matrix as SVG; its colours are the page's."""
+"""A matrix of classes as SVG, confusions above all; its colours are the page's."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -12,23 +13,59 @@ import numpy as np
 from fullyconv.report.record import Numbers
 
 
-def matrix_chart(names: Sequence[str], matrix: Numbers) -> str:
-    """A confusion matrix: rows are the truth, columns the prediction, shaded by share of the row.
+@dataclass(frozen=True)
+class Words:
+    """What is said of a matrix.
 
-    Every cell says its classes, share and pixels when it is pointed at.
+    Attributes:
+        title: What it is.
+        rows: What its rows are.
+        columns: What its columns are.
+        cell: What stands between the names of a cell's row and column.
+        counted: What is counted in it.
+        most: What is said before the largest cells off the diagonal.
     """
+
+    title: str = "Confusion matrix"
+    rows: str = "truth"
+    columns: str = "prediction"
+    cell: str = "as"
+    counted: str = "pixels"
+    most: str = "Most often confused"
+
+
+def matrix_chart(
+    names: Sequence[str],
+    matrix: Numbers,
+    *,
+    words: Words | None = None,
+    totals: Numbers | None = None,
+) -> str:
+    """A matrix of classes: for confusions, rows are the truth, columns the prediction.
+
+    Every cell is shaded by its share of the row, and says its classes, share and count when it is
+    pointed at.
+
+    Args:
+        names: Of the classes.
+        matrix: (C, C) counts.
+        words: What is said of it, if it is no confusion matrix.
+        totals: (C,) what the cells of each row are shares of; the row's sum, if not given.
+    """
+    words = words or Words()
     count = len(names)
     cell = 36 if count <= 15 else 22 if count <= 25 else 15 if count <= 80 else 13
     # Hundreds of classes have tens of thousands of cells, most of them with a few stray pixels
     smallest = 0.0005 if count <= 80 else 0.01
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    whole = matrix.sum(1) if totals is None else totals
+    shares = matrix / np.maximum(whole[:, None], 1)
     short = [shorten(name) for name in names]
     room = max(110, *(8 * text_width(name) + 12 for name in short))
     size = room + count * cell + 2
     rows = "".join(
         f'<g transform="translate({room} {room + row * cell})">'
         f'<text x="-6" y="{cell / 2:g}" dy=".35em" text-anchor="end">{escape(short[row])}</text>'
-        f"{_cells(names, row, matrix[row], shares[row], cell, smallest)}</g>"
+        f"{_cells(names, row, matrix[row], shares[row], cell, smallest, words)}</g>"
         for row in range(count)
     )
     columns = "".join(
@@ -36,33 +73,46 @@ def matrix_chart(names: Sequence[str], matrix: Numbers) -> str:
         f'dy=".35em">{escape(name)}</text>'
         for column, name in enumerate(short)
     )
-    worst = _worst(names, shares)
+    worst = _worst(names, shares, words)
     return (
         f'<svg class="matrix" role="img" width="{size}" height="{size}" '
-        f'viewBox="0 0 {size} {size}"><title>Confusion matrix</title>'
-        f"<desc>Rows are the truth, columns the prediction.{escape(worst)}</desc>"
-        f'<text class="name" x="4" y="{room - 26}">truth ↓</text>'
-        f'<text class="name" x="4" y="{room - 8}">prediction →</text>'
+        f'viewBox="0 0 {size} {size}"><title>{words.title}</title>'
+        f"<desc>Rows are the {words.rows}, columns the {words.columns}.{escape(worst)}</desc>"
+        f'<text class="name" x="4" y="{room - 26}">{words.rows} ↓</text>'
+        f'<text class="name" x="4" y="{room - 8}">{words.columns} →</text>'
         f'<rect class="area" x="{room}" y="{room}" width="{count * cell}" '
         f'height="{count * cell}"/>{columns}{rows}</svg>'
     )
 
 
-def _worst(names: Sequence[str], shares: Numbers) -> str:
+def _worst(names: Sequence[str], shares: Numbers, words: Words) -> str:
     wrong = shares * (1 - np.eye(len(names)))
     found = [divmod(int(i), len(names)) for i in np.argsort(-wrong, axis=None)[:3]]
-    told = [f"{names[i]} as {names[j]} {100 * shares[i, j]:.1f} %" for i, j in found if wrong[i, j]]
-    return f" Most often confused: {', '.join(told)}." if told else ""
+    told = [
+        f"{names[i]} {words.cell} {names[j]} {100 * shares[i, j]:.1f} %"
+        for i, j in found
+        if wrong[i, j]
+    ]
+    return f" {words.most}: {', '.join(told)}." if told else ""
 
 
 def _cells(
-    names: Sequence[str], row: int, pixels: Numbers, shares: Numbers, cell: int, smallest: float
+    names: Sequence[str],
+    row: int,
+    counts: Numbers,
+    shares: Numbers,
+    cell: int,
+    smallest: float,
+    words: Words,
 ) -> str:
     parts = []
     for column in np.flatnonzero(shares >= smallest).tolist():
         share = float(shares[column])
         kind = "hit" if row == column else "miss"
-        said = f"{names[row]} as {names[column]}: {100 * share:.1f} %, {pixels[column]:,.0f} pixels"
+        said = (
+            f"{names[row]} {words.cell} {names[column]}: {100 * share:.1f} %, "
+            f"{counts[column]:,.0f} {words.counted}"
+        )
         x = column * cell
         # Shade grows with the root, or confusions of some per cent would look like none
         parts.append(

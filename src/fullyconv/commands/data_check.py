@@ -1,0 +1,74 @@
+"""``fcn data check`` and ``fcn data stats``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def check_data(
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    labels: str = "auto",
+    json: Path | None = None,
+    html: Path | None = None,
+    fix: Path | None = None,
+    strict: bool = False,
+    workers: int | None = None,
+) -> int:
+    """Find what is wrong with a data set; exit status 1 if there is an error.
+
+    Args:
+        root: Folder with classes.json and images/ and labels/, or train/ and val/ that hold them.
+        labels: Name of a known label space; auto: the folder's classes.json.
+        json: File for all findings, for scripts.
+        html: Page with small pictures of each finding.
+        fix: New folder for what is sound and what can be repaired; DIR itself is never touched.
+        strict: Exit with 1 for warnings, too.
+        workers: Processes; as many as there are processors, if not given.
+    """
+    from fullyconv.data import check as doctor
+
+    progress = sys.stderr.isatty()
+    report = doctor.check(root, labels=labels, workers=workers, progress=progress)
+    print(report)
+    if json is not None:
+        report.write_json(json)
+        print(json)
+    if html is not None:
+        print(doctor.write_findings_page(html, report))
+    if fix is not None:
+        print(doctor.fix(report, fix, workers=workers, progress=progress))
+        print(f"Next: fcn data check {fix}")
+    return 0 if report.is_clean(strict) else 1
+
+
+def stats_data(
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    labels: str = "auto",
+    json: Path | None = None,
+    html: Path | None = None,
+    workers: int | None = None,
+) -> int:
+    """What is in a data set: classes and weights for them, sizes, mean and deviation.
+
+    Args:
+        root: Folder with classes.json and images/ and labels/, or train/ and val/ that hold them.
+        labels: Name of a known label space; auto: the folder's classes.json.
+        json: File for all numbers, for scripts.
+        html: Page with tables and plots.
+        workers: Processes; as many as there are processors, if not given.
+    """
+    from fullyconv.data import check as doctor
+    from fullyconv.files import write_json
+
+    counted = doctor.stats(root, labels=labels, workers=workers, progress=sys.stderr.isatty())
+    print(doctor.stats_text(counted))
+    if json is not None:
+        write_json(json, counted.to_dict())
+        print(json)
+    if html is not None:
+        print(doctor.write_stats_page(html, counted))
+    return 0

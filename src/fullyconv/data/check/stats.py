@@ -1,0 +1,261 @@
+"""What is in a data set: classes, sizes, colours."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fullyconv.config import ClassWeights
+from fullyconv.data.check.finding import Findings
+from fullyconv.data.check.layout import Sample
+from fullyconv.data.check.parallel import in_parallel
+from fullyconv.data.check.run import open_layout
+from fullyconv.data.statistics import class_weights
+from fullyconv.errors import FullyConvError
+from fullyconv.images import read_depth, read_labels, read_photo
+from fullyconv.labels import LabelSpace
+
+WEIGHTS: tuple[ClassWeights, ...] = tuple(k for k in get_args(ClassWeights) if k != "none")
+"""The ways to weigh classes; see :func:`~fullyconv.data.statistics.class_weights`."""
+
+_MOST_SIZES = 10_000
+
+
+@dataclass
+class Channels:
+    """Values of the channels of one kind of input, over all pixels.
+
+    Attributes:
+        pixels: How many.
+        sums: (2, C) float64: sums of the values and of their squares.
+        histogram: (C, 256) int64 of 8-bit values; None for depth.
+    """
+
+    pixels: int
+    sums: NDArray[np.float64]
+    histogram: NDArray[np.int64] | None = None
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel, in the units of the pixels as read: 0-255, or log millimetres."""
+        return tuple((self.sums[0] / self.pixels).tolist())
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel over all pixels of all pictures."""
+        variance = self.sums[1] / self.pixels - (self.sums[0] / self.pixels) ** 2
+        return tuple(np.sqrt(np.maximum(variance, 0)).tolist())
+
+    def __add__(self, other: Channels) -> Channels:
+        histogram = None
+        if self.histogram is not None and other.histogram is not None:
+            histogram = self.histogram + other.histogram
+        return Channels(self.pixels + other.pixels, self.sums + other.sums, histogram)
+
+
+@dataclass
+class SplitStats:
+    """One split, counted.
+
+    Attributes:
+        counts: (2, C) int64: pixels of each class; pixels, void included, of the pictures that
+            hold it.
+        together: (C, C) int64: pictures that hold both classes; on the diagonal, that hold one.
+        void: Pixels that do not count.
+        pictures: Samples that could be read.
+        sizes: Pictures of each height and width.
+        channels: Values of each kind of input.
+        left_out: Files that could not be used.
+        problem: What was wrong with the first of them.
+    """
+
+    counts: NDArray[np.int64]
+    together: NDArray[np.int64]
+    void: int = 0
+    pictures: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    channels: dict[str, Channels] = field(default_factory=dict)
+    left_out: int = 0
+    problem: str = ""
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(C,) share of each class of the pixels that count."""
+        shares: NDArray[np.float64] = self.counts[0] / max(1, int(self.counts[0].sum()))
+        return shares
+
+    @property
+    def pictures_with(self) -> NDArray[np.int64]:
+        """(C,) pictures that hold each class."""
+        return np.diagonal(self.together)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What is in a data set.
+
+    Attributes:
+        root: Its folder.
+        labels: Its classes.
+        splits: Each split, the one to train on first.
+    """
+
+    root: Path
+    labels: LabelSpace
+    splits: Mapping[str, SplitStats]
+
+    @property
+    def training(self) -> SplitStats:
+        """The split to train on: the one that weights, means and deviations are of."""
+        return next(iter(self.splits.values()))
+
+    def weights(self, kind: ClassWeights) -> NDArray[np.float32]:
+        """(C,) factors on each class's loss; 0 for a class that never occurs."""
+        factors = class_weights(self.training.counts, kind)
+        assert factors is not None
+        return factors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a JSON file."""
+        return {
+            "root": str(self.root),
+            "categories": list(self.labels.categories),
+            "class_weights": {kind: self.weights(kind).tolist() for kind in WEIGHTS},
+            "splits": {name: _plain(split) for name, split in self.splits.items()},
+        }
+
+
+def _plain(split: SplitStats) -> dict[str, Any]:
+    return {
+        "pictures": split.pictures,
+        "left_out": split.left_out,
+        "pixels": split.counts[0].tolist(),
+        "void": split.void,
+        "pictures_with": split.pictures_with.tolist(),
+        "together": split.together.tolist(),
+        "sizes": [[height, width, n] for (height, width), n in split.sizes.most_common()],
+        "channels": {
+            kind: {
+                "mean": channels.mean,
+                "std": channels.std,
+                "mean_0_1": [value / 255 for value in channels.mean],
+                "std_0_1": [value / 255 for value in channels.std],
+            }
+            if channels.histogram is not None
+            else {"mean": channels.mean, "std": channels.std}
+            for kind, channels in split.channels.items()
+        },
+    }
+
+
+def stats(
+    root: str | os.PathLike[str],
+    *,
+    labels: str = "auto",
+    workers: int | None = None,
+    progress: bool = True,
+) -> Stats:
+    """Count classes, sizes and colours of a data set, every file read once.
+
+    Args:
+        root: Folder with ``classes.json`` and images/ and labels/, or splits that hold them.
+        labels: Name of a known label space; ``"auto"`` for the folder's own ``classes.json``.
+        workers: Processes; None for one per processor, or none beside this one for a few pictures.
+            A script that starts some needs ``if __name__ == "__main__"``.
+        progress: Show a bar.
+
+    Raises:
+        UsageError: If there is no such label space, or no such number of workers.
+        FullyConvError: If the folder holds no data set, its classes are not known, or no sample
+            can be used.
+    """
+    findings = Findings()
+    layout, space = open_layout(Path(root), labels, findings)
+    if space is None:
+        detail = next(f for f in findings.all() if f.kind.name == "classes").examples[0].detail
+        raise FullyConvError(f"{root}: {detail}")
+    count = space.num_classes
+    splits = {
+        name: SplitStats(np.zeros((2, count), np.int64), np.zeros((count, count), np.int64))
+        for name in layout.splits
+    }
+    work = partial(_measure, layout.root, space)
+    measured = in_parallel(
+        work, layout.samples, workers=workers, title="counting", progress=progress
+    )
+    for sample, found in zip(layout.samples, measured, strict=True):
+        _add(splits[sample.split], found)
+    made = Stats(layout.root, space, splits)
+    if not any(split.pictures for split in splits.values()):
+        raise FullyConvError(
+            f"{root}: no sample can be used; fcn data check says why. {made.training.problem}"
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is counted of one sample: pixels of each class and void, size, channels."""
+
+    pixels: NDArray[np.int64] | None
+    size: tuple[int, int]
+    channels: dict[str, Channels]
+
+
+def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
+    pixels, size, channels = None, (0, 0), {}
+    try:
+        for kind in sample.suffixes:
+            path = root / sample.path(kind)
+            if kind == "labels":
+                target = space.encode(read_labels(path), path)
+                pixels = np.bincount(target.ravel(), minlength=256)
+            elif kind == "depth":
+                depth = read_depth(path).astype(np.float64)
+                sums = np.array([[depth.sum()], [(depth**2).sum()]])
+                channels[kind] = Channels(depth.size, sums)
+            elif kind in ("images", "hha"):
+                photo = read_photo(path)
+                size = photo.shape[:2] if kind == "images" else size
+                channels[kind] = _channels(photo)
+    except FullyConvError as error:
+        return str(error)
+    return _Measured(pixels, size, channels)
+
+
+def _channels(photo: NDArray[np.uint8]) -> Channels:
+    histogram = np.array(Image.fromarray(photo).histogram(), np.int64).reshape(3, 256)
+    values = np.arange(256)
+    sums = np.stack([histogram @ values, histogram @ values**2]).astype(np.float64)
+    return Channels(photo.shape[0] * photo.shape[1], sums, histogram)
+
+
+def _add(split: SplitStats, found: _Measured | str) -> None:
+    if isinstance(found, str):
+        split.left_out += 1
+        split.problem = split.problem or found
+        return
+    split.pictures += 1
+    if found.size in split.sizes or len(split.sizes) < _MOST_SIZES:
+        split.sizes[found.size] += 1
+    for kind, channels in found.channels.items():
+        split.channels[kind] = (
+            split.channels[kind] + channels if kind in split.channels else channels
+        )
+    if found.pixels is None:
+        return
+    pixels = found.pixels[: split.counts.shape[1]]
+    present = np.flatnonzero(pixels)
+    split.counts[0] += pixels
+    split.counts[1][present] += found.pixels.sum()
+    split.together[np.ix_(present, present)] += 1
+    split.void += int(found.pixels[255])
