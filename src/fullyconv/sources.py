@@ -1,0 +1,37 @@
+"""The pixels of a still source: a file, an address on the web, the standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullyconv.errors import FullyConvError
+from fullyconv.images import read_photo
+from fullyconv.photos import kind_of
+from fullyconv.web import fetch
+
+
+def read_source(path: Path | str) -> NDArray[np.uint8]:
+    """The picture that a source names.
+
+    Args:
+        path: A file, an http or https address, or ``-``: one encoded picture on the standard input.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        FullyConvError: If there is no picture that can be read.
+    """
+    kind = kind_of(path)
+    if kind == "url":
+        return read_photo(path, fetch(str(path)))
+    if kind == "stdin":
+        content = sys.stdin.buffer.read()
+        if not content:
+            raise FullyConvError("the standard input is empty; write a picture to it")
+        return read_photo("standard input", content)
+    return read_photo(path)
