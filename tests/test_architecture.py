@@ -62,6 +62,7 @@ LEVELS = [
     ["prediction", "classifier"],
     ["predictor", "filming"],
     ["augmented"],
+    ["labelling"],
     ["predicting"],
     ["evaluation", "heatmaps"],
     ["validation", "learner"],

@@ -88,7 +88,7 @@ def label_film(
         folder: Of the results.
         name: Of the results: ``NAME-overlay.mp4``, ``NAME-mask.mkv`` (class ids, lossless).
         kinds: What to write.
-        every: Label, and write, each so-manieth frame only.
+        every: Label, and write, every so-manieth frame only.
         drop: Of a live film: leave frames out to keep up with it; all of them wait otherwise.
         tick: Called after each frame.
 

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fullyconv.augmented import AugmentedPredictor, parse_scales
-from fullyconv.checkpoint import model_path
-from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.film_reading import open_film
-from fullyconv.filming import FilmPrediction, Tick, film_files, label_film
-from fullyconv.journal import SUMMARY, Journal, mark_of, stamp
-from fullyconv.photos import Photo, Sources, kind_of, list_photos
-from fullyconv.pipeline import AHEAD, flow
-from fullyconv.prediction import Output, Prediction, file_name, parse_outputs
+from fullyconv.checkpoint import SHIPPED_MODELS, model_path
+from fullyconv.errors import UsageError
+from fullyconv.filming import FilmPrediction, Tick, film_files
+from fullyconv.journal import SUMMARY, Journal, stamp
+from fullyconv.labelling import Labelling, Report, is_film
+from fullyconv.photos import Photo, Sources, list_photos
+from fullyconv.prediction import Output, Prediction, parse_outputs
 from fullyconv.predictor import Predictor
 from fullyconv.sources import read_source
 
-__all__ = ["SUMMARY", "Report", "encoded", "predict"]
-
-_Result = TypeVar("_Result")
-Report = Callable[[Path | str, _Result | FullyConvError, Sequence[Path], int, int], object]
-"""Told of each photograph that is finished; see :func:`predict`."""
-_MEMORY = 256 * 1024**2  # bytes of decoded pictures before the network, and likewise behind it
+__all__ = ["SUMMARY", "Report", "encoded", "predict"]  # some are from other files
 
 
 def predict(
@@ -62,7 +52,7 @@ def predict(
         flip: Average with the mirrored photograph; see :mod:`fullyconv.augmented`.
         scales: Average over these scales of the photograph; numbers, or text with commas.
         again: Label what is finished again.
-        every: Of films, label each so-manieth frame.
+        every: Of films, label every so-manieth frame only.
         frames: Of a camera: ``drop`` frames to keep up with it, or ``queue`` them all.
         report: Called after each photograph or film with its path, its prediction, error, or None
             if it was finished before, the files written, its number and how many there are.
@@ -81,11 +71,7 @@ def predict(
     if every < 1:
         raise UsageError(f"every is {every}; it is 1 for all frames, 2 for each second one, ...")
     kinds, factors = parse_outputs(save), parse_scales(scales)
-    total = 0
-    for photo in list_photos(sources, out):  # what is wrong with them is said before work begins
-        total += 1
-        if _is_film(photo):
-            film_files(photo.name, kinds)
+    total = _count(sources, out, kinds)
     predictor = open_predictor(model, runtime, flip, factors)
     settings = {
         "model": os.fspath(model),
@@ -94,15 +80,14 @@ def predict(
         "save": kinds,
         "flip": flip,
         "scales": factors,
-        "every": every,
         "categories": predictor.labels.categories,
         "palette": predictor.labels.palette,
     }
     journal = Journal(Path(out), settings)
-    run = _Run(predictor, journal, kinds, total, report, again=again)
+    run = Labelling(predictor, journal, kinds, total, report, again=again)
     try:
-        for is_film, group in groupby(list_photos(sources, out), _is_film):
-            if is_film:
+        for films, group in groupby(list_photos(sources, out), is_film):
+            if films:
                 for photo in group:
                     run.film(photo, every, frames == "drop", tick)
             else:
@@ -111,6 +96,17 @@ def predict(
         about = ("model", "categories", "palette")
         journal.close({name: settings[name] for name in about})
     return run.failures
+
+
+def _count(sources: Sources, out: str | os.PathLike[str], kinds: Sequence[Output]) -> int:
+    """How many there are; what is wrong with them is said before any work begins."""
+    total = 0
+    for photo in list_photos(sources, out):
+        total += 1
+        _refuse_model(photo)
+        if is_film(photo):
+            film_files(photo.name, kinds)
+    return total
 
 
 def encoded(
@@ -138,11 +134,12 @@ def encoded(
     """
     kinds, photos = parse_outputs(save), list_photos(sources)
     photo, second = next(photos), next(photos, None)
-    if second is not None or len(kinds) != 1 or _is_film(photo):
+    if second is not None or len(kinds) != 1 or is_film(photo):
         raise UsageError(
             "to the standard output goes one result of one photograph; name a folder by --out for "
             "more, or for films"
         )
+    _refuse_model(photo)
     pixels = read_source(photo.path)
     return open_predictor(model, runtime, flip, parse_scales(scales))(pixels).encode(kinds[0])
 
@@ -157,136 +154,11 @@ def open_predictor(
     return predictor
 
 
-def _is_film(photo: Photo) -> bool:
-    return kind_of(photo.path) in ("clip", "camera")
-
-
-class _Entry(NamedTuple):
-    """A photograph, its number, and the mark it is recorded by: of before it was read."""
-
-    number: int
-    photo: Photo
-    mark: str | None
-
-
-class _Run:
-    """One call of :func:`predict`."""
-
-    def __init__(
-        self,
-        predictor: Predictor | AugmentedPredictor,
-        journal: Journal,
-        kinds: Sequence[Output],
-        total: int,
-        report: Report[Prediction | FilmPrediction | None] | None,
-        *,
-        again: bool,
-    ) -> None:
-        self.predictor, self.journal, self.kinds, self.total = predictor, journal, kinds, total
-        self.report, self.again = report, again
-        self.failures: list[str] = []
-        self.number = 0
-        self.heads = tuple(predictor.header.heads)
-
-    def photos(self, photos: Iterator[Photo]) -> None:
-        """Label still pictures."""
-
-        def prepare(entry: _Entry) -> NDArray[np.uint8] | None:
-            return None if self._is_finished(entry) else read_source(entry.photo.path)
-
-        def work(pixels: NDArray[np.uint8] | None) -> Prediction | None:
-            return None if pixels is None else self.predictor(pixels)
-
-        def finish(entry: _Entry, made: Prediction | None) -> Prediction | None:
-            if made is not None:
-                made = made.renamed(entry.photo.name)
-                made.save(self.journal.out / entry.photo.folder, self.kinds)
-            return made
-
-        def room(pixels: NDArray[np.uint8] | None) -> int:
-            return AHEAD if pixels is None else _MEMORY // pixels.nbytes
-
-        flow(self._entries(photos), prepare, work, finish, self._photo_done, room=room)
-
-    def film(self, photo: Photo, every: int, drop: bool, tick: Tick | None) -> None:
-        """Label a film."""
-        (entry,) = self._entries(iter([photo]))
-        if self._is_finished(entry):
-            self._tell(entry, None, self._files(photo))
-            return
-        folder = self.journal.out / photo.folder
-        try:
-            film = open_film(photo.path)
-            done = label_film(
-                film, self.predictor, folder, photo.name, self.kinds,
-                every=every, drop=drop, tick=tick,
-            )  # fmt: skip
-        except FullyConvError as error:
-            self._failed(entry, error)
-        else:
-            self._film_done(entry, *done)
-
-    def _entries(self, photos: Iterator[Photo]) -> Iterator[_Entry]:
-        for photo in photos:
-            self.number += 1
-            yield _Entry(self.number, photo, mark_of(photo))
-
-    def _is_finished(self, entry: _Entry) -> bool:
-        files = self._files(entry.photo)
-        return not self.again and self.journal.is_finished(entry.mark, files)
-
-    def _files(self, photo: Photo) -> list[Path]:
-        """What is written for a photograph or film."""
-        folder = self.journal.out / photo.folder
-        names = [photo.name, *(f"{photo.name}-{head}" for head in self.heads)]
-        if _is_film(photo):
-            return [folder / file for name in names for file in film_files(name, self.kinds)]
-        return [folder / file_name(name, kind) for name in names for kind in self.kinds]
-
-    def _photo_done(self, entry: _Entry, made: Prediction | FullyConvError | None) -> None:
-        files = self._files(entry.photo)
-        if isinstance(made, FullyConvError):
-            self._failed(entry, made)
-            return
-        if made is None:
-            self._tell(entry, None, files)
-            return
-        height, width = made.labels.shape
-        said = {
-            "height": height,
-            "width": width,
-            "shares": made.shares(),
-            "heads": {head: p.shares() for head, p in made.heads.items()},
-            "files": [str(file) for file in files],
-        }
-        self.journal.add(entry.photo, entry.mark, said)
-        self._tell(entry, made, files)
-
-    def _film_done(self, entry: _Entry, film: FilmPrediction, files: list[Path]) -> None:
-        said = {
-            "height": film.height,
-            "width": film.width,
-            "frames": film.frames,
-            "dropped": film.dropped,
-            "damaged": film.damaged,
-            "trouble": film.trouble,
-            "seconds": film.seconds,
-            "shares": film.shares(),
-            "files": [str(file) for file in files],
-        }
-        self.journal.add(entry.photo, entry.mark, said)
-        self._tell(entry, film, files)
-
-    def _failed(self, entry: _Entry, error: FullyConvError) -> None:
-        self.failures.append(str(error))
-        self.journal.fail(entry.photo, error)
-        self._tell(entry, error, [])
-
-    def _tell(
-        self,
-        entry: _Entry,
-        result: Prediction | FilmPrediction | FullyConvError | None,
-        files: Sequence[Path],
-    ) -> None:
-        if self.report is not None:
-            self.report(entry.photo.path, result, files, entry.number, self.total)
+def _refuse_model(photo: Photo) -> None:
+    """Say so where a model stands among the photographs: fcn predict camvid street.jpg."""
+    path = Path(photo.path)
+    shipped = str(path) in SHIPPED_MODELS and not path.exists()
+    if shipped or path.suffix in (".safetensors", ".caffemodel", ".onnx", ".pt", ".pth"):
+        raise UsageError(
+            f"{path} is a model, not a photograph; write --model {path}, and name photographs"
+        )

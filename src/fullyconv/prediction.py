@@ -71,12 +71,16 @@ class Prediction:
 
     def shares(self) -> dict[str, float]:
         """Share of the picture, 0 to 1, of each class that occurs, largest first."""
-        shares = self._shares()
+        shares = self._shares
         order = np.argsort(-shares, kind="stable")
         return {self.categories[i]: float(shares[i]) for i in order if shares[i] > 0}
 
+    @cached_property
     def _shares(self) -> NDArray[np.float64]:
-        counts = np.bincount(self.labels.ravel(), minlength=self.space.num_classes)
+        if self.labels.dtype == np.uint8:  # counted by Pillow, without a copy as integers
+            counts = np.array(Image.fromarray(self.labels).histogram()[: self.space.num_classes])
+        else:
+            counts = np.bincount(self.labels.ravel(), minlength=self.space.num_classes)
         return np.asarray(counts / max(1, counts.sum()), np.float64)
 
     def overlay(self, alpha: float = 0.5) -> NDArray[np.uint8]:
@@ -123,7 +127,7 @@ class Prediction:
             np.save(file, self.probabilities().astype(np.float16))
             return file.getvalue()
         if kind == "overlay":
-            shares = self._shares().tolist()
+            shares = self._shares.tolist()
             picture = self.overlay()
             picture = beside(picture, legend(self.space, shares, picture.shape[0]))
             return encode_image(Image.fromarray(picture), "JPEG", quality=92)

@@ -16,7 +16,7 @@ def predict(
     sources: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
     model: str = "camvid",
     out: Path = Path("predictions"),
-    save: str | None = None,
+    save: str = "auto",
     runtime: str = "auto",
     flip: tyro.conf.FlagCreatePairsOff[bool] = False,
     scales: str = "1",
@@ -34,22 +34,25 @@ def predict(
             standard input.
         model: Name of a shipped model (camvid: streets; nyudv2: rooms), or a checkpoint.
         out: Folder for the results; - writes the one result to the standard output.
-        save: Any of mask, color, overlay and probs, comma-separated. Without it: mask,overlay; to
-            the standard output mask.
+        save: Any of mask, color, overlay and probs, comma-separated; auto: mask,overlay, and mask
+            to the standard output.
         runtime: Engine: auto or torch.
         flip: Average with the mirrored photograph: twice the time, a little more accurate.
         scales: Average over the photograph at these scales: 0.75,1,1.25.
         again: Label again what is finished.
-        every: Of films: label each so-manieth frame only.
+        every: Of films: label every so-manieth frame only.
         frames: Of cameras: drop frames to keep up, or queue them all.
     """
     from fullyconv import predicting as verb
 
+    to_stdout = str(out) == "-"
+    if save == "auto":
+        save = "mask" if to_stdout else "mask,overlay"
     options: dict[str, Any] = {
-        "model": model, "runtime": runtime, "flip": flip, "scales": scales,
+        "model": model, "save": save, "runtime": runtime, "flip": flip, "scales": scales,
     }  # fmt: skip
-    if str(out) == "-":
-        content = verb.encoded(sources, save=save or "mask", **options)
+    if to_stdout:
+        content = verb.encoded(sources, **options)
         if sys.stdout.isatty():
             raise UsageError("a picture is not written to a terminal; add > FILE, or --out FOLDER")
         sys.stdout.buffer.write(content)
@@ -58,8 +61,8 @@ def predict(
 
     def run(report: Report, tick: Tick) -> list[str]:
         return verb.predict(
-            sources, out=out, save=save or "mask,overlay", again=again, every=every, frames=frames,
-            report=report, tick=tick, **options,
+            sources, out=out, again=again, every=every, frames=frames, report=report, tick=tick,
+            **options,
         )  # fmt: skip
 
     return each_photo(run, _described, "labelled", out / verb.SUMMARY)
