@@ -11,9 +11,9 @@ from PIL import Image
 
 from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import model_config
-from fullyconv.labels import CAMVID
+from fullyconv.labels import CAMVID, SIFTFLOW, SIFTFLOW_GEOMETRIC
 from fullyconv.models.create import create_model
-from fullyconv.preprocess import EFFICIENTNET_LITE
+from fullyconv.preprocess import EFFICIENTNET_LITE, SIFTFLOW_COLOR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -53,6 +53,17 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     header = Header(model=config, labels=CAMVID, preprocess=EFFICIENTNET_LITE)
     save_model(network, path, header=header)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network that says two things of each pixel."""
+    config = model_config("siftflow-fcn16s", width=1 / 64)
+    path = tmp_path_factory.mktemp("model") / "two-heads.safetensors"
+    heads = {"geometric": SIFTFLOW_GEOMETRIC}
+    header = Header(model=config, labels=SIFTFLOW, heads=heads, preprocess=SIFTFLOW_COLOR)
+    save_model(create_model(config), path, header=header)
     return path
 
 

@@ -125,6 +125,23 @@ def test_frames_are_labelled_as_photographs_are(small_model: Path, tmp_path: Pat
     ]  # fmt: skip
 
 
+def test_every_head_has_its_films(two_heads: Path, tmp_path: Path) -> None:
+    frames = blocks(2)
+    clip = write_film(tmp_path / "a.mkv", frames)
+    results: list[object] = []
+
+    def report(path: Path | str, result: object, *_: object) -> None:
+        results.append(result)
+
+    for _ in range(2):
+        predict(clip, model=two_heads, out=tmp_path / "out", save="mask", report=report)
+    assert [result is None for result in results] == [False, True]
+    masks, _ = read_film(tmp_path / "out" / "a-geometric-mask.mkv", "gray")
+    predictor = Predictor(two_heads)
+    said = [predictor(pixels).heads["geometric"].labels for pixels in frames]
+    np.testing.assert_array_equal(masks, said)
+
+
 def test_an_overlay_film_shows_the_overlay(tmp_path: Path) -> None:
     frames = blocks(3)
     film = open_film(write_film(tmp_path / "a.mkv", frames))

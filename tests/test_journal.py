@@ -92,6 +92,14 @@ def test_failures_are_tried_again(photos: Path, small_model: Path, tmp_path: Pat
     assert not any("error" in entry for entry in entries)
 
 
+def test_every_head_has_its_files(photos: Path, two_heads: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert label(photos, two_heads, out, save="mask") == "++++++"
+    assert label(photos, two_heads, out, save="mask") == "......"
+    (out / "deep" / "b-geometric-mask.png").unlink()
+    assert label(photos, two_heads, out, save="mask") == ".....+"
+
+
 def test_a_line_cut_off_by_a_kill_costs_one_picture(
     photos: Path, small_model: Path, tmp_path: Path
 ) -> None:

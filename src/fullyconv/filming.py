@@ -89,7 +89,8 @@ def label_film(
         name: Of the results: ``NAME-overlay.mp4``, ``NAME-mask.mkv`` (class ids, lossless).
         kinds: What to write.
         every: Label, and write, every so-manieth frame only.
-        drop: Of a live film: leave frames out to keep up with it; all of them wait otherwise.
+        drop: Of a live film: leave frames out to keep up with it; up to a hundred of them wait
+            otherwise.
         tick: Called after each frame.
 
     Returns:
@@ -100,11 +101,11 @@ def label_film(
             is kept, with ``.part`` in its name.
     """
     film_files(name, kinds)
-    live = film.live and drop
-    size = 1 if live else 8
+    newest = film.live and drop
+    size = 1 if newest else 8
     with ExitStack() as open_films:
         labelled = _Labelled(film, folder, name, kinds, every, open_films, tick)
-        frames = ahead_of(film.frames(every), size, live)
+        frames = ahead_of(film.frames(every), QUEUE if film.live and not drop else size, newest)
         try:
             flow(
                 frames,
@@ -125,6 +126,8 @@ def label_film(
     return labelled.result(), labelled.files
 
 
+QUEUE = 100
+"""Frames of a camera that wait at most, where none is dropped; then the camera has to."""
 _MEMORY = 128 * 1024**2  # bytes of frames on each side of the network
 
 
@@ -146,7 +149,7 @@ class _Labelled:
         self.writers: dict[str, FilmWriter] = {}
         self.legends: dict[str, NDArray[np.uint8]] = {}
         self.files: list[Path] = []
-        self.frames, self.shape = 0, (0, 0)
+        self.frames, self.told, self.shape = 0, 0, (0, 0)
         self.shares: NDArray[np.float64] = np.zeros(0)
         self.space: LabelSpace | None = None
         self.first = self.last = Fraction(0)
@@ -184,8 +187,9 @@ class _Labelled:
 
     def done(self) -> None:
         """Say that a frame is done."""
+        self.told += 1
         if self.tick is not None:
-            self.tick(self.frames, self.film.count)
+            self.tick(self.told, self.film.count)
 
     def result(self) -> FilmPrediction:
         """What was counted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,13 @@ class Journal:
             raise _unusable(self.path, error) from error
         if cut_off:
             append_line(self.path, "")
-        finished = (_digest(line["done"]) for line in self._lines() if "done" in line)
-        self._finished = np.unique(np.fromiter(map(_number, finished), np.uint64))
-        if not any("settings" in line for line in self._lines()):
+        finished, known = array("Q"), False
+        for line in self._lines():
+            known = known or "settings" in line
+            if "done" in line:
+                finished.append(_number(_digest(line["done"])))
+        self._finished = np.unique(np.array(finished, np.uint64))
+        if not known:
             self._append({"settings": self.about})
 
     def is_finished(self, mark: str | None, files: Sequence[Path]) -> bool:
@@ -95,8 +100,9 @@ class Journal:
         Raises:
             FullyConvError: If it cannot be written.
         """
-        keys = [_number(_digest(line["photo"])) for line in self._lines() if "photo" in line]
-        last = len(keys) - 1 - np.unique(np.array(keys[::-1], np.uint64), return_index=True)[1]
+        photos = (line["photo"] for line in self._lines() if "photo" in line)
+        keys = array("Q", (_number(_digest(photo)) for photo in photos))
+        last = len(keys) - 1 - np.unique(np.array(keys, np.uint64)[::-1], return_index=True)[1]
         kept = np.zeros(len(keys), bool)
         kept[last] = True
         write_whole(self.out / SUMMARY, lambda file: file.writelines(self._summary(header, kept)))
@@ -122,6 +128,8 @@ class Journal:
         try:
             with self.path.open(encoding="utf-8", errors="replace") as lines:
                 for text in lines:
+                    if self.run not in text:
+                        continue
                     try:
                         line = json.loads(text)
                     except ValueError:  # cut off by a kill

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_photo
 from fullyconv.photos import kind_of
-from fullyconv.web import fetch
 
 
 def read_source(path: Path | str) -> NDArray[np.uint8]:
@@ -28,6 +27,8 @@ def read_source(path: Path | str) -> NDArray[np.uint8]:
     """
     kind = kind_of(path)
     if kind == "url":
+        from fullyconv.web import fetch  # what speaks https takes a while to import
+
         return read_photo(path, fetch(str(path)))
     if kind == "stdin":
         content = sys.stdin.buffer.read()

@@ -35,16 +35,18 @@ def each_photo(
 
     started = time.perf_counter()
     bar = tqdm(unit="photo", disable=None, leave=False)
-    film = tqdm(unit="frame", disable=None, leave=False, position=1)
+    film: Any = None  # a second bar, if there is a film
     count, before = 0, 0
 
     def report(
         path: Path | str, result: Any, files: Sequence[Path], number: int, total: int
     ) -> None:
-        nonlocal count, before
+        nonlocal count, before, film
         bar.total, count = total, count + 1
         bar.update(number - bar.n)
-        film.reset(0)
+        if film is not None:
+            film.close()
+            film = None
         if result is None:  # finished by an earlier run
             before += 1
         elif isinstance(result, FullyConvError):
@@ -55,16 +57,21 @@ def each_photo(
                 bar.write(f"  {file}")
 
     def tick(number: int, total: int) -> None:
+        nonlocal film
+        film = film or tqdm(unit="frame", disable=None, leave=False, position=1)
         film.total = total or None
         film.update(number - film.n)
 
     try:
         failures = run(report, tick)
     finally:
-        film.close()
+        if film is not None:
+            film.close()
         bar.close()
     worked, seconds = count - before, time.perf_counter() - started
-    print(f"{where}\n{worked - len(failures)} of {worked} photographs {done} in {seconds:.1f} s")
+    rate = f", {worked / seconds:.1f} per second" if worked > 1 else ""
+    count_done = f"{worked - len(failures)} of {worked} photographs"
+    print(f"{where}\n{count_done} {done} in {seconds:.1f} s{rate}")
     if before:
         print(f"{before} were {done} before; --again does them again")
     if failures:

@@ -41,7 +41,7 @@ def predict(
         scales: Average over the photograph at these scales: 0.75,1,1.25.
         again: Label again what is finished.
         every: Of films: label every so-manieth frame only.
-        frames: Of cameras: drop frames to keep up, or queue them all.
+        frames: Of cameras: drop frames to keep up, or queue them (up to 100).
     """
     from fullyconv import predicting as verb
 
