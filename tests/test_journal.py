@@ -113,6 +113,20 @@ def test_a_line_cut_off_by_a_kill_costs_one_picture(
     assert label(photos, small_model, out) == "......"
 
 
+def test_a_result_that_cannot_be_written_keeps_the_others(
+    photos: Path, small_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "deep").touch()  # where a folder is to be
+    with pytest.raises(FullyConvError, match=r"deep/a-mask.png: cannot be written"):
+        label(photos, small_model, out)
+    entries = json.loads((out / "predictions.json").read_text())["photos"]
+    assert [Path(entry["photo"]).name for entry in entries] == ["a.png", "b.png", "c.png", "d.png"]
+    (out / "deep").unlink()
+    assert label(photos, small_model, out) == "....++"
+
+
 def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FullyConvError, match=r"predictions.jsonl: cannot be used"):

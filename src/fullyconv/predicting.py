@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
 from fullyconv.augmented import AugmentedPredictor, parse_scales
 from fullyconv.checkpoint import SHIPPED_MODELS, model_path
-from fullyconv.errors import UsageError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.filming import FilmPrediction, Tick, film_files
 from fullyconv.journal import SUMMARY, Journal, stamp
 from fullyconv.labelling import Labelling, Report, is_film
@@ -84,6 +85,7 @@ def predict(
         "palette": predictor.labels.palette,
     }
     journal = Journal(Path(out), settings)
+    about = {name: settings[name] for name in ("model", "categories", "palette")}
     run = Labelling(predictor, journal, kinds, total, report, again=again)
     try:
         for films, group in groupby(list_photos(sources, out), is_film):
@@ -92,9 +94,11 @@ def predict(
                     run.film(photo, every, frames == "drop", tick)
             else:
                 run.photos(group)
-    finally:
-        about = ("model", "categories", "palette")
-        journal.close({name: settings[name] for name in about})
+    except BaseException:
+        with suppress(FullyConvError):  # the same disk may be full
+            journal.close(about)
+        raise
+    journal.close(about)
     return run.failures
 
 
