@@ -127,6 +127,23 @@ def test_a_result_that_cannot_be_written_keeps_the_others(
     assert label(photos, small_model, out) == "....++"
 
 
+def test_a_picture_that_the_network_refuses_is_named(
+    photos: Path, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_one = Predictor.__call__
+
+    def refuses(self: Predictor, photo: Any) -> Prediction:
+        if photo.shape[0] == 7:
+            raise FullyConvError("too little memory")
+        return label_one(self, photo)
+
+    monkeypatch.setattr(Predictor, "__call__", refuses)
+    Image.new("RGB", (9, 7)).save(photos / "c.png")
+    assert label(photos, small_model, tmp_path / "out") == "++!+++"
+    text = (tmp_path / "out" / "predictions.json").read_text()
+    assert f"{photos / 'c.png'}: too little memory" in text
+
+
 def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FullyConvError, match=r"predictions.jsonl: cannot be used"):

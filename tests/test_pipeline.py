@@ -30,7 +30,8 @@ def test_everything_comes_through_in_order(workers: int) -> None:
         pause()
         return item * 10
 
-    def work(prepared: int) -> str:
+    def work(item: int, prepared: int) -> str:
+        assert prepared == item * 10
         assert threading.get_ident() == main
         return f"{prepared}!"
 
@@ -57,7 +58,7 @@ def test_large_items_are_fewer_at_once() -> None:
                 assert len(taken) - len(done) <= 3
             yield number
 
-    flow(items(), lambda i: i, lambda i: i, lambda i, _: i, lambda i, _: done.append(i),
+    flow(items(), lambda i: i, lambda i, _: i, lambda i, _: i, lambda i, _: done.append(i),
          room=lambda _: 1)  # fmt: skip
     assert done == list(range(20))
 
@@ -72,7 +73,7 @@ def test_an_error_of_one_item_is_reported_in_its_place(step: str) -> None:
         return item
 
     def run(strict: bool) -> None:
-        flow(range(5), lambda i: maybe("prepare", i), lambda i: maybe("work", i),
+        flow(range(5), lambda i: maybe("prepare", i), lambda _, i: maybe("work", i),
              lambda i, _: str(i), lambda _, r: done.append(str(r)), strict=strict)  # fmt: skip
 
     run(strict=False)
@@ -92,7 +93,7 @@ def test_a_result_that_cannot_be_written_ends_it() -> None:
         return item
 
     with pytest.raises(FullyConvError, match="no space"):
-        flow(range(1000), lambda i: i, lambda i: i, finish, lambda i, _: done.append(i))
+        flow(range(1000), lambda i: i, lambda i, _: i, finish, lambda i, _: done.append(i))
     assert done == [0, 1, 2]
 
 
@@ -100,7 +101,7 @@ def test_ctrl_c_finishes_what_has_passed_the_network() -> None:
     finished: list[int] = []
     done: list[int] = []
 
-    def work(item: int) -> int:
+    def work(item: int, _: int) -> int:
         if item == 7:
             raise KeyboardInterrupt
         return item

@@ -109,6 +109,7 @@ class FilmFile:
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
         self.unit = Fraction(self._stream.time_base or 1 / self.rate)
         self.count = int(self._stream.frames)
+        self._length = self._said_length()
         self.made = self.damaged = 0
         self.trouble = ""
 
@@ -118,15 +119,16 @@ class FilmFile:
         Raises:
             FullyConvError: If there is none.
         """
+        at = Fraction(0)
         try:
             for frame in self._decoded():
                 number = self.made
                 self.made += 1
                 self.damaged += bool(frame.is_corrupt)
+                at = number / self.rate
+                if frame.pts is not None and frame.time_base is not None:
+                    at = frame.pts * Fraction(frame.time_base)
                 if number % every == 0:
-                    at = number / self.rate
-                    if frame.pts is not None and frame.time_base is not None:
-                        at = frame.pts * Fraction(frame.time_base)
                     pixels = frame.to_ndarray(format="rgb24")
                     # degrees against the clock, as the rotation of the display matrix
                     yield Frame(number, at, np.rot90(pixels, round(frame.rotation / 90)))
@@ -134,6 +136,17 @@ class FilmFile:
             self._container.close()
         if not self.made:
             raise FullyConvError(f"{self.path}: no frame of this film can be read")
+        missing = self._length - at  # seconds; a last frame may be shown for a while
+        if missing > max(1, self._length / 20) and not self.trouble:
+            self.trouble = f"it ends after {float(at):.1f} of {self._length:.1f} seconds"
+
+    def _said_length(self) -> float:
+        """Seconds that the file says it lasts; 0 where it does not say so of its pictures."""
+        stream, container = self._stream, self._container
+        if stream.duration is not None:
+            return float(((stream.start_time or 0) + stream.duration) * self.unit)
+        alone = len(container.streams) == 1  # sound may last longer
+        return container.duration / 1_000_000 if container.duration and alone else 0.0
 
     def _decoded(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)

@@ -110,7 +110,7 @@ def label_film(
             flow(
                 frames,
                 lambda frame: frame,
-                lambda frame: predictor(frame.pixels),
+                lambda frame, _: predictor(frame.pixels),
                 labelled.write,
                 lambda *_: labelled.done(),
                 workers=1,

@@ -76,8 +76,11 @@ class Labelling:
         def prepare(entry: Entry) -> NDArray[np.uint8] | None:
             return None if self._is_finished(entry) else read_source(entry.photo.path)
 
-        def work(pixels: NDArray[np.uint8] | None) -> Prediction | None:
-            return None if pixels is None else self.predictor(pixels)
+        def work(entry: Entry, pixels: NDArray[np.uint8] | None) -> Prediction | None:
+            try:
+                return None if pixels is None else self.predictor(pixels)
+            except FullyConvError as error:  # which does not know the file
+                raise FullyConvError(f"{entry.photo.path}: {error}") from error
 
         def finish(entry: Entry, made: Prediction | None) -> Prediction | None:
             if made is not None:

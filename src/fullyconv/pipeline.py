@@ -31,7 +31,7 @@ def threads() -> int:
 def flow(
     items: Iterable[Item],
     prepare: Callable[[Item], Prepared],
-    work: Callable[[Prepared], Result],
+    work: Callable[[Item, Prepared], Result],
     finish: Callable[[Item, Result], Finished],
     done: Callable[[Item, Finished | FullyConvError], object],
     *,
@@ -73,7 +73,7 @@ def flow(
             try:
                 prepared = future.result()
                 limit = max(1, min(ahead, room(prepared)))
-                result = work(prepared)
+                result = work(item, prepared)
             except FullyConvError as error:
                 if strict:
                     raise
