@@ -6,9 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from fullyconv.labels import CAMVID
+from fullyconv.checkpoint import Header, save_model
+from fullyconv.config import model_config
+from fullyconv.labels import CAMVID, SIFTFLOW, SIFTFLOW_GEOMETRIC
+from fullyconv.models.create import create_model
+from fullyconv.preprocess import EFFICIENTNET_LITE, SIFTFLOW_COLOR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -35,6 +40,31 @@ def write_scenes(root: Path) -> Path:
             Image.fromarray(image).save(root / split / "images" / f"{split}{number}.png")
             Image.fromarray(labels).save(root / split / "labels" / f"{split}{number}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network of random weights that knows CamVid's classes."""
+    config = model_config("fcn8s_vgg16", num_classes=11, width=1 / 32)
+    torch.manual_seed(0)
+    network = create_model(config)
+    for p in network.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    header = Header(model=config, labels=CAMVID, preprocess=EFFICIENTNET_LITE)
+    save_model(network, path, header=header)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network that says two things of each pixel."""
+    config = model_config("siftflow-fcn16s", width=1 / 64)
+    path = tmp_path_factory.mktemp("model") / "two-heads.safetensors"
+    heads = {"geometric": SIFTFLOW_GEOMETRIC}
+    header = Header(model=config, labels=SIFTFLOW, heads=heads, preprocess=SIFTFLOW_COLOR)
+    save_model(create_model(config), path, header=header)
+    return path
 
 
 @pytest.fixture

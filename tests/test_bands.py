@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
+from fullyconv.augmented import AugmentedPredictor
 from fullyconv.bands import bands_size, read_bands
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.data.augment import Augmentation
@@ -23,6 +24,7 @@ from fullyconv.evaluation import evaluate
 from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.models.backbones import build_backbone
+from fullyconv.predicting import predict
 from fullyconv.predictor import Predictor
 from fullyconv.preprocess import NYUD_COLOR_DEPTH, Preprocess
 from fullyconv.pretrained import load_backbone
@@ -80,6 +82,13 @@ def test_a_network_learns_from_the_band_that_shows_something(fields: Path, tmp_p
     assert by_path.name == "9"
     assert by_path.image.dtype == np.uint8
     assert np.array_equal(by_path.labels, predictor(np.load(path)).labels)
+    assert (
+        predict(fields / "val" / "images", model=model, out=tmp_path / "labels", save="mask") == []
+    )
+    mask = Image.open(tmp_path / "labels" / "9-mask.png")
+    assert np.array_equal(np.asarray(mask), by_path.labels)
+    mirrored = AugmentedPredictor(predictor, flip=True)(path)
+    assert (mirrored.labels == by_path.labels).mean() > 0.9
     with pytest.raises(FullyConvError, match=r"an image is \(H, W, 5\) float32, bands"):
         predictor(np.zeros((4, 4, 3), np.float32))
 

@@ -185,7 +185,7 @@ def test_bad_photographs_do_not_stop_the_others(tmp_path: Path) -> None:
         classifier=COLOURS,
         out=tmp_path / "out",
         report=lambda path, result, files, number, total: told.append(
-            (path.name, isinstance(result, HeatMap), len(files), number, total)
+            (Path(path).name, isinstance(result, HeatMap), len(files), number, total)
         ),
     )
     assert told == [

@@ -124,8 +124,10 @@ def test_a_folder_keeps_names_and_sub_folders(model: Path, photo: Photo, tmp_pat
             Image.fromarray(photo).save(path)
     seen: list[tuple[str, int, int]] = []
 
-    def report(path: Path, result: object, files: Sequence[Path], number: int, total: int) -> None:
-        seen.append((path.name, number, total))
+    def report(
+        path: Path | str, result: object, files: Sequence[Path], number: int, total: int
+    ) -> None:
+        seen.append((Path(path).name, number, total))
 
     assert predict([tmp_path / "in"], model=model, out=tmp_path / "out", report=report) == []
     assert seen == [("a.jpg", 1, 3), ("a.png", 2, 3), ("b.PNG", 3, 3)]
@@ -138,6 +140,7 @@ def test_a_folder_keeps_names_and_sub_folders(model: Path, photo: Photo, tmp_pat
         "deep/er/b-mask.png",
         "deep/er/b-overlay.jpg",
         "predictions.json",
+        "predictions.jsonl",
     }
     summary = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert summary["categories"] == list(CAMVID.categories)
@@ -173,14 +176,14 @@ def test_a_full_disk_leaves_no_half_picture(
     """Nothing but complete content ever reaches the file: encoders work in memory."""
     written: list[int] = []
 
-    def limited(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    def limited(path: Path, write: Callable[[BinaryIO], object], durable: bool) -> None:
         with (tmp_path / "counted").open("wb") as file:
             write(file)
             written.append(file.tell())
 
     prediction = Predictor(model)(photo)
     whole = [file.stat().st_size for file in prediction.save(tmp_path / "a", "mask,color,overlay")]
-    monkeypatch.setattr("fullyconv.images.write_whole", limited)
+    monkeypatch.setattr("fullyconv.files.write_whole", limited)
     prediction.save(tmp_path / "b", "mask,color,overlay")
     assert written == whole
 
@@ -193,9 +196,11 @@ def test_one_bad_picture_does_not_stop_the_others(
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:500])
     errors: list[object] = []
 
-    def report(path: Path, result: object, files: Sequence[Path], number: int, total: int) -> None:
+    def report(
+        path: Path | str, result: object, files: Sequence[Path], number: int, total: int
+    ) -> None:
         if isinstance(result, FullyConvError):
-            errors.append(path.name)
+            errors.append(Path(path).name)
 
     failures = predict(
         [str(tmp_path / "?.png")], model=model, out=tmp_path / "out", save="mask", report=report
@@ -204,7 +209,7 @@ def test_one_bad_picture_does_not_stop_the_others(
     assert "b.png: the picture is damaged or cut short" in failures[0]
     assert errors == ["b.png"]
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["a-mask.png", "c-mask.png", "predictions.json"]
+    assert names == ["a-mask.png", "c-mask.png", "predictions.json", "predictions.jsonl"]
     assert "error" in json.loads((tmp_path / "out" / "predictions.json").read_text())["photos"][1]
 
 

@@ -139,7 +139,7 @@ def _ask(job: Job, start: int, tag: str) -> tuple[HTTPResponse | None, int]:
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": tag}
     try:
-        response = _open(request.Request(job.url, headers=headers))
+        response = open_url(request.Request(job.url, headers=headers))
     except HTTPError as error:
         with error:
             if error.code != 416 or not start:
@@ -226,8 +226,8 @@ class _Redirects(request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _open(asked: request.Request) -> HTTPResponse:
-    """Like urlopen, but for http and https only."""
+def open_url(asked: request.Request, timeout: float = _TIMEOUT) -> HTTPResponse:
+    """Like urlopen, but for http and https only; ``timeout`` in seconds without an answer."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),
@@ -238,5 +238,5 @@ def _open(asked: request.Request) -> HTTPResponse:
         request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)
-    response: HTTPResponse = opener.open(asked, timeout=_TIMEOUT)
+    response: HTTPResponse = opener.open(asked, timeout=timeout)
     return response

@@ -14,7 +14,9 @@ from typing import Any, BinaryIO
 from fullyconv.errors import FullyConvError
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+def write_whole(
+    path: str | os.PathLike[str], write: Callable[[BinaryIO], object], durable: bool = True
+) -> None:
     """Write to a temporary name beside ``path``, then rename: it is complete, or not there.
 
     Whatever goes wrong (a full disk, an error in ``write``, Ctrl-C), an older file of that name is
@@ -23,6 +25,8 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
     Args:
         path: The file to make or replace; its folder is made if need be.
         write: Called with the temporary file, open for writing bytes.
+        durable: Wait until the disk has it. A power cut may else leave the new name without
+            content: cheap to make again for one of many results, not for a checkpoint.
 
     Raises:
         FullyConvError: If the file cannot be written.
@@ -34,7 +38,8 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
         with part.open("xb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name without content
+            if durable:
+                os.fsync(file.fileno())
         part.replace(path)
     except (OSError, RuntimeError) as error:
         # torch.save hides the system's error behind one of its own
@@ -47,6 +52,11 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes, durable: bool = True) -> None:
+    """:func:`write_whole` of content that is there already."""
+    write_whole(path, lambda file: file.write(content), durable)
 
 
 def _make_folder(path: Path) -> None:

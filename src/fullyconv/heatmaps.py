@@ -25,11 +25,12 @@ from fullyconv.models.layers import channels_last
 from fullyconv.photos import list_photos
 from fullyconv.predicting import Report
 from fullyconv.runtimes.torch import is_memory_error, to_array, to_tensor, usual_device
+from fullyconv.sources import read_source
 from fullyconv.visualize import beside, heat_legend, heat_overlay
 
 _TOP = 5  # classes in the JSON file besides those that are drawn
 
-Photo = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+Photo = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -323,14 +324,14 @@ def save_heatmaps(
         FullyConvError: If a source names nothing, the weights cannot be read, or no result can be
             written.
     """
-    photos = list_photos(sources)
+    photos = list(list_photos(sources))
     mapper = _Mapper(classifier, weights, classes, top, shrink)
     failures = []
     for number, (path, folder, name) in enumerate(photos, 1):
         result: HeatMap | FullyConvError
         files: list[Path] = []
         try:
-            result = replace(mapper(path), name=name)
+            result = replace(mapper(read_source(path)), name=name)
         except FullyConvError as error:
             result = error
             failures.append(str(error))

@@ -24,7 +24,7 @@ MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded, a defence against bombs (Pillow's limit)."""
 
 
-def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_photo(path: str | os.PathLike[str], content: bytes | None = None) -> NDArray[np.uint8]:
     """Read a photograph as people see it.
 
     The EXIF orientation is applied; 16-bit pictures are scaled to 8 bits; grey and palette pictures
@@ -32,6 +32,8 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     Args:
         path: A file of any format Pillow reads.
+        content: The bytes of the file, where it is none on this machine; ``path`` then only says
+            in errors where they come from.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -40,7 +42,7 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         FullyConvError: If the file is missing, not a picture, cut short, too large, or holds
             floating-point numbers.
     """
-    with opened(path) as image:
+    with opened(path, content) as image:
         try:
             return to_rgb(image)
         except FullyConvError as error:
@@ -78,9 +80,15 @@ def save_image(
     Raises:
         FullyConvError: If the file cannot be written.
     """
+    content = encode_image(image, kind, quality=quality)
+    write_whole(path, lambda file: file.write(content))
+
+
+def encode_image(image: Image.Image, kind: str, **options: int) -> bytes:
+    """The content of a picture file; ``options`` are those of Pillow's encoder of that kind."""
     encoded = io.BytesIO()
-    image.save(encoded, kind, **({"quality": quality} if kind == "JPEG" else {}))
-    write_whole(path, lambda file: file.write(encoded.getbuffer()))
+    image.save(encoded, kind, **options)
+    return encoded.getvalue()
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -196,8 +204,12 @@ def _check_undecoded(image: Image.Image) -> None:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def opened(path: str | os.PathLike[str], content: bytes | None = None) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path.
+
+    Args:
+        path: The file.
+        content: Its bytes, where they were read already.
 
     Raises:
         FullyConvError: If the file is missing, not a picture, cut short, or too large.
@@ -206,7 +218,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Pillow's own size limit warns; ours refuses, before any pixel is decoded
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            file = Image.open(path)
+            file = Image.open(path if content is None else io.BytesIO(content))
         with file as image:
             _check_undecoded(image)
             yield image

@@ -1,71 +1,228 @@
-"""The photographs that files, folders and patterns name."""
+"""The photographs and films that files, folders, patterns and lists name; one at a time."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import IMAGE_SUFFIXES
 
+CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
+STDIN = "-"
 
-def find_photos(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:
-    """Photographs named by files, folders (with their sub-folders) and patterns.
+Kind = Literal["photo", "url", "stdin", "clip", "camera"]
+Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+class Photo(NamedTuple):
+    """Something to label, and where its results belong.
+
+    Attributes:
+        path: The file; as text what is none: an address, ``camera:0``, ``-``.
+        folder: Sub-folder of its results.
+        name: Their name there.
+    """
+
+    path: Path | str
+    folder: Path
+    name: str
+
+
+def kind_of(path: Path | str) -> Kind:
+    """What a source is, by its looks.
+
+    Example:
+        >>> [kind_of(source) for source in ("a.jpg", "a.MP4", "camera:0", "-", "https://b.org/a")]
+        ['photo', 'clip', 'camera', 'stdin', 'url']
+    """
+    text = str(path)
+    if re.match(r"https?://", text, re.IGNORECASE):
+        return "url"
+    if re.fullmatch(r"camera:\d+", text):
+        return "camera"
+    if text == STDIN:
+        return "stdin"
+    return "clip" if Path(text).suffix.lower() in CLIP_SUFFIXES else "photo"
+
+
+def find_photos(
+    sources: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str] | None = None,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES,
+) -> Iterator[tuple[Path | str, Path]]:
+    """What files, folders (with their sub-folders), patterns, lists and so on name.
+
+    A folder is read when its turn comes: of a million pictures never more than those of one folder
+    are held in memory.
+
+    Args:
+        sources: Files; folders; patterns; list files (``NAME.txt`` or ``@NAME``) with one path,
+            pattern or address on each line, relative to the folder of the list; addresses of
+            pictures on the web; ``camera:0``; ``-`` for a picture on the standard input. In folders
+            hidden files and films are passed over.
+        out: Folder of the results; pictures that lie in there are passed over in folders.
+        suffixes: Of what is a picture in a folder.
 
     Yields:
         Each file, and the sub-folder its results belong in.
 
     Raises:
-        FullyConvError: If a source names nothing.
+        FullyConvError: If a source names nothing, or a list cannot be read.
     """
     for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not files:
+        text, path = os.fspath(source), Path(source)
+        if kind_of(text) not in ("photo", "clip"):
+            yield text, Path()
+        elif text.startswith("@") or (path.suffix.lower() == ".txt" and not path.is_dir()):
+            yield from _listed(Path(text.removeprefix("@")))
+        elif path.is_dir():
+            found = _walk(path, Path(), None if out is None else Path(out).absolute(), suffixes)
+            first = next(found, None)
+            if first is None:
                 raise FullyConvError(f"{path}: no picture in this folder")
-            yield from ((file, file.parent.relative_to(path)) for file in files)
-        elif path.exists() or not any(c in str(source) for c in "*?["):
-            yield path, Path()
+            yield first
+            yield from found
         else:
-            anchor = Path(path.anchor)
-            files = sorted(anchor.glob(str(path.relative_to(anchor))))
-            if not files:
-                raise FullyConvError(f"{source}: no file fits this pattern")
-            yield from ((file, Path()) for file in files)
+            yield from ((file, Path()) for file in _fitting(text))
+
+
+def _fitting(source: str) -> list[Path]:
+    """The files that a pattern fits; a path as it is."""
+    path = Path(source)
+    if path.exists() or not any(c in source for c in "*?["):
+        return [path]
+    anchor = Path(path.anchor)
+    files = sorted(anchor.glob(str(path.relative_to(anchor))))
+    if not files:
+        raise FullyConvError(f"{source}: no file fits this pattern")
+    return files
+
+
+def _walk(
+    root: Path, folder: Path, out: Path | None, suffixes: frozenset[str]
+) -> Iterator[tuple[Path, Path]]:
+    here = root / folder
+    with _readable(here), os.scandir(here) as entries:
+        shown = [(e.name, e.is_dir()) for e in entries if not e.name.startswith(".")]
+    at = here.absolute()
+    beside_results = out is not None and at.is_relative_to(out)
+    for name, is_folder in sorted(shown):
+        ours = beside_results and re.search(r"-(mask|color|overlay)\.(png|jpg)$", name)
+        if not is_folder and Path(name).suffix.lower() in suffixes and not ours:
+            yield here / name, folder
+    for name, is_folder in sorted(shown):
+        # a link to a folder above would be walked for ever
+        if (
+            is_folder
+            and at / name != out
+            and not here.resolve().is_relative_to((at / name).resolve())
+        ):
+            yield from _walk(root, folder / name, out, suffixes)
+
+
+def _listed(path: Path) -> Iterator[tuple[Path | str, Path]]:
+    """What the lines of a list name; sub-folders are kept where a line has some."""
+    with _readable(path), path.open(encoding="utf-8-sig") as lines:
+        names = (line.strip() for line in lines)
+        given = [name for name in names if name and not name.startswith("#")]
+    if not given:
+        raise FullyConvError(f"{path}: this list names nothing; write one path on each line")
+    for name in given:
+        if kind_of(name) not in ("photo", "clip"):
+            yield name, Path()
+            continue
+        for file in _fitting(str(path.parent / name)):
+            inside = ".." not in Path(name).parts and not Path(name).is_absolute()
+            yield file, file.relative_to(path.parent).parent if inside else Path()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FullyConvError(f"{path}: there is no such file") from error
+    except UnicodeDecodeError as error:
+        raise FullyConvError(f"{path}: this list is not text in UTF-8; save it as such") from error
+    except OSError as error:
+        raise FullyConvError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def list_photos(
-    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-) -> list[tuple[Path, Path, str]]:
+    sources: Sources,
+    out: str | os.PathLike[str] | None = None,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES,
+) -> Iterator[Photo]:
     """Photographs, each once, with where their results belong.
 
     Args:
-        sources: One or several files, folders and patterns; see :func:`find_photos`.
+        sources: One or several; see :func:`find_photos`.
+        out: See :func:`find_photos`.
+        suffixes: See :func:`find_photos`.
 
-    Returns:
-        For each its file, the sub-folder of its results, and their name, which no other has there:
-        the file's without suffix; with it, where two differ in nothing else; and a number after
-        that.
+    Yields:
+        Each with a name that no other has in its sub-folder: the file's without suffix; with it,
+        where two of a folder differ in nothing else, or an earlier source has taken the first; and
+        a number after that. The names are the same again when nothing has changed.
 
     Raises:
         FullyConvError: If a source names nothing.
+        UsageError: If there is no source.
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
     if not sources:
         raise UsageError("no photograph is given; name files, folders or patterns")
-    photos = list(dict.fromkeys(find_photos(sources)))
-    stems = Counter((folder, path.stem) for path, folder in photos)
+    alone = len(sources) == 1 and Path(sources[0]).is_dir()  # then no name comes twice
+    seen: set[Path | str] = set()
     used: set[tuple[Path, str]] = set()
-    listed = []
-    for path, folder in photos:
-        plain = path.stem if stems[folder, path.stem] == 1 else path.name
-        numbered = (f"{path.name}-{number}" for number in count(2))
-        name = next(n for n in chain([plain], numbered) if (folder, n) not in used)
-        used.add((folder, name))
-        listed.append((path, folder, name))
-    return listed
+    for folder, paths in _by_folder(find_photos(sources, out, suffixes)):
+        if not alone:
+            paths = [path for path in dict.fromkeys(paths) if path not in seen]
+            seen.update(paths)
+        stems = Counter(_name(path)[0] for path in paths)
+        if alone:
+            used = set()
+        for path in paths:
+            stem, full = _name(path)
+            plain = stem if stems[stem] == 1 else full
+            numbered = (f"{full}-{number}" for number in count(2))
+            name = next(n for n in chain([plain, full], numbered) if (folder, n) not in used)
+            used.add((folder, name))
+            yield Photo(path, folder, name)
+
+
+def _by_folder(
+    found: Iterable[tuple[Path | str, Path]],
+) -> Iterator[tuple[Path, list[Path | str]]]:
+    """Neighbours whose results belong in one folder, together."""
+    group: list[Path | str] = []
+    current = Path()
+    for path, folder in found:
+        if group and folder != current:
+            yield current, group
+            group = []
+        current = folder
+        group.append(path)
+    if group:
+        yield current, group
+
+
+def _name(path: Path | str) -> tuple[str, str]:
+    """Name of a source without and with its suffix, as a file may have it."""
+    if isinstance(path, Path):
+        return path.stem, path.name
+    kind = kind_of(path)
+    if kind == "url":
+        last = PurePosixPath(unquote(urlsplit(path).path)).name
+        name = PurePosixPath(re.sub(r"[^\w.-]", "_", last) or "image")
+        return name.stem, name.name
+    return ("image", "image") if kind == "stdin" else (path.replace(":", "-"),) * 2

@@ -1,44 +1,66 @@
-"""Photographs labelled one after the other, and the results written into a folder."""
+"""Photographs and films labelled one after the other, and the results written into a folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
 
-from fullyconv.errors import FullyConvError
-from fullyconv.files import write_json
-from fullyconv.photos import list_photos
-from fullyconv.prediction import Prediction, parse_outputs
+from fullyconv.augmented import AugmentedPredictor, parse_scales
+from fullyconv.bands import BAND_SUFFIXES
+from fullyconv.checkpoint import SHIPPED_MODELS, model_path
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.filming import FilmPrediction, Tick, film_files
+from fullyconv.images import IMAGE_SUFFIXES
+from fullyconv.journal import SUMMARY, Journal, stamp
+from fullyconv.labelling import Labelling, Report, is_film
+from fullyconv.photos import Photo, Sources, list_photos
+from fullyconv.prediction import Output, Prediction, parse_outputs
 from fullyconv.predictor import Predictor
+from fullyconv.sources import read_source
 
-SUMMARY = "predictions.json"
-
-_Result = TypeVar("_Result")
-Report = Callable[[Path, _Result | FullyConvError, Sequence[Path], int, int], object]
-"""Told of each photograph that is finished; see :func:`predict`."""
+__all__ = ["SUMMARY", "Report", "encoded", "predict"]  # some are from other files
 
 
 def predict(
-    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    sources: Sources,
     *,
     model: str | os.PathLike[str] = "camvid",
     out: str | os.PathLike[str] = "predictions",
     save: str = "mask,overlay",
     runtime: str = "auto",
-    report: Report[Prediction] | None = None,
+    flip: bool = False,
+    scales: str | Sequence[float] = (1.0,),
+    again: bool = False,
+    every: int = 1,
+    frames: str = "drop",
+    report: Report[Prediction | FilmPrediction | None] | None = None,
+    tick: Tick | None = None,
 ) -> list[str]:
-    """Label photographs and write the results into a folder.
+    """Label photographs and films, and write the results into a folder.
+
+    Pictures are decoded ahead of the network and written behind it, in threads. What an earlier run
+    into the same folder has finished, with the same model and settings, is passed over; what failed
+    there is tried again.
 
     Args:
-        sources: One or several files, folders and patterns; sub-folders are kept.
+        sources: One or several files, folders, patterns, list files, addresses, ``camera:0``;
+            see :func:`~fullyconv.photos.find_photos`. Sub-folders are kept.
         model: Name of a shipped model, or a checkpoint.
-        out: Folder for the results and ``predictions.json``.
+        out: Folder for the results, ``predictions.jsonl``, and ``predictions.json``.
         save: Any of mask, color, overlay and probs, comma-separated.
         runtime: Engine.
-        report: Called after each photograph with its path, its prediction or error, the files
-            written, its number and how many there are.
+        flip: Average with the mirrored photograph; see :mod:`fullyconv.augmented`.
+        scales: Average over these scales of the photograph; numbers, or text with commas.
+        again: Label what is finished again.
+        every: Of films, label every so-manieth frame only.
+        frames: Of a camera: ``drop`` frames to keep up with it, or ``queue`` them all.
+        report: Called after each photograph or film with its path, its prediction, error, or None
+            if it was finished before, the files written, its number and how many there are.
+        tick: Called after each frame of a film.
 
     Returns:
         One sentence for each photograph that could not be labelled; the others were.
@@ -46,39 +68,107 @@ def predict(
     Raises:
         FullyConvError: If the model cannot be read, a source names nothing, or no result can be
             written.
+        UsageError: If a setting does not exist.
     """
-    parse_outputs(save)
-    photos = list_photos(sources)
-    predictor = Predictor(model, runtime)
-    summary: list[dict[str, Any]] = []
-    failures: list[str] = []
-    for number, (path, folder, name) in enumerate(photos, 1):
-        try:
-            prediction = predictor(path)
-        except FullyConvError as error:
-            failures.append(str(error))
-            summary.append({"photo": str(path), "error": str(error)})
-            if report is not None:
-                report(path, error, [], number, len(photos))
-            continue
-        prediction = prediction.renamed(name)
-        files = prediction.save(Path(out) / folder, save)
-        summary.append(
-            {
-                "photo": str(path),
-                "height": prediction.image.shape[0],
-                "width": prediction.image.shape[1],
-                "shares": prediction.shares(),
-                "heads": {head: p.shares() for head, p in prediction.heads.items()},
-                "files": [str(file) for file in files],
-            }
-        )
-        if report is not None:
-            report(path, prediction, files, number, len(photos))
-    about = {
+    if frames not in ("drop", "queue"):
+        raise UsageError(f"frames is {frames!r}; it is drop or queue")
+    if every < 1:
+        raise UsageError(f"every is {every}; it is 1 for all frames, 2 for each second one, ...")
+    kinds, factors = parse_outputs(save), parse_scales(scales)
+    predictor = open_predictor(model, runtime, flip, factors)
+    suffixes = BAND_SUFFIXES if predictor.header.preprocess.bands else IMAGE_SUFFIXES
+    photos = partial(list_photos, sources, out, suffixes)
+    total = _count(photos(), kinds)
+    settings = {
         "model": os.fspath(model),
+        "file": stamp(Path(model_path(model))),
+        "runtime": runtime,
+        "save": kinds,
+        "flip": flip,
+        "scales": factors,
         "categories": predictor.labels.categories,
         "palette": predictor.labels.palette,
     }
-    write_json(Path(out) / SUMMARY, {**about, "photos": summary})
-    return failures
+    journal = Journal(Path(out), settings)
+    about = {name: settings[name] for name in ("model", "categories", "palette")}
+    run = Labelling(predictor, journal, kinds, total, report, again=again)
+    try:
+        for films, group in groupby(photos(), is_film):
+            if films:
+                for photo in group:
+                    run.film(photo, every, frames == "drop", tick)
+            else:
+                run.photos(group)
+    except BaseException:
+        with suppress(FullyConvError):  # the same disk may be full
+            journal.close(about)
+        raise
+    journal.close(about)
+    return run.failures
+
+
+def _count(photos: Iterable[Photo], kinds: Sequence[Output]) -> int:
+    """How many there are; what is wrong with them is said before any work begins."""
+    total = 0
+    for photo in photos:
+        total += 1
+        _refuse_model(photo)
+        if is_film(photo):
+            film_files(photo.name, kinds)
+    return total
+
+
+def encoded(
+    sources: Sources,
+    *,
+    model: str | os.PathLike[str] = "camvid",
+    save: str = "mask",
+    runtime: str = "auto",
+    flip: bool = False,
+    scales: str | Sequence[float] = (1.0,),
+) -> bytes:
+    """Label one photograph, and return the content of the file that :func:`predict` would write.
+
+    Args:
+        sources: One photograph.
+        model: See :func:`predict`.
+        save: One of mask, color, overlay and probs.
+        runtime: See :func:`predict`.
+        flip: See :func:`predict`.
+        scales: See :func:`predict`.
+
+    Raises:
+        FullyConvError: If it cannot be labelled.
+        UsageError: If more than one photograph or kind of output is asked for.
+    """
+    kinds, photos = parse_outputs(save), list_photos(sources)
+    photo, second = next(photos), next(photos, None)
+    if second is not None or len(kinds) != 1 or is_film(photo):
+        raise UsageError(
+            "to the standard output goes one result of one photograph; name a folder by --out for "
+            "more, or for films"
+        )
+    _refuse_model(photo)
+    predictor = open_predictor(model, runtime, flip, parse_scales(scales))
+    pixels = read_source(photo.path, predictor.header.preprocess.bands)
+    return predictor(pixels).encode(kinds[0])
+
+
+def open_predictor(
+    model: str | os.PathLike[str], runtime: str, flip: bool, scales: tuple[float, ...]
+) -> Predictor | AugmentedPredictor:
+    """The predictor that settings ask for; see :func:`predict`."""
+    predictor = Predictor(model, runtime)
+    if flip or scales != (1.0,):
+        return AugmentedPredictor(predictor, flip, scales)
+    return predictor
+
+
+def _refuse_model(photo: Photo) -> None:
+    """Say so where a model stands among the photographs: fcn predict camvid street.jpg."""
+    path = Path(photo.path)
+    shipped = str(path) in SHIPPED_MODELS and not path.exists()
+    if shipped or path.suffix in (".safetensors", ".caffemodel", ".onnx", ".pt", ".pth"):
+        raise UsageError(
+            f"{path} is a model, not a photograph; write --model {path}, and name photographs"
+        )

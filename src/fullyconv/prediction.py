@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.errors import UsageError, did_you_mean
-from fullyconv.files import write_whole
-from fullyconv.images import save_image
+from fullyconv.files import write_bytes
+from fullyconv.images import encode_image
 from fullyconv.labels import Color, LabelSpace
 from fullyconv.scores import Scores
 from fullyconv.visualize import beside, legend, overlay
 
 Output = Literal["mask", "color", "overlay", "probs"]
+_PNG_LEVEL = 3  # a third of the time of Pillow's 6 for masks, and a tenth more bytes
 OUTPUTS: tuple[Output, ...] = ("mask", "color", "overlay", "probs")
 
 
@@ -69,12 +71,16 @@ class Prediction:
 
     def shares(self) -> dict[str, float]:
         """Share of the picture, 0 to 1, of each class that occurs, largest first."""
-        shares = self._shares()
+        shares = self._shares
         order = np.argsort(-shares, kind="stable")
         return {self.categories[i]: float(shares[i]) for i in order if shares[i] > 0}
 
+    @cached_property
     def _shares(self) -> NDArray[np.float64]:
-        counts = np.bincount(self.labels.ravel(), minlength=self.space.num_classes)
+        if self.labels.dtype == np.uint8:  # counted by Pillow, without a copy as integers
+            counts = np.array(Image.fromarray(self.labels).histogram()[: self.space.num_classes])
+        else:
+            counts = np.bincount(self.labels.ravel(), minlength=self.space.num_classes)
         return np.asarray(counts / max(1, counts.sum()), np.float64)
 
     def overlay(self, alpha: float = 0.5) -> NDArray[np.uint8]:
@@ -99,9 +105,8 @@ class Prediction:
         """
         written = []
         for kind in parse_outputs(what):
-            suffix = {"overlay": "jpg", "probs": "npy"}.get(kind, "png")
-            path = Path(folder) / f"{self.name or 'image'}-{kind}.{suffix}"
-            self._write(kind, path)
+            path = Path(folder) / file_name(self.name, kind)
+            write_bytes(path, self.encode(kind), durable=False)
             written.append(path)
         for prediction in self.heads.values():
             written += prediction.save(folder, what)
@@ -112,22 +117,35 @@ class Prediction:
         heads = {head: p.renamed(f"{name}-{head}") for head, p in self.heads.items()}
         return replace(self, name=name, heads=heads)
 
-    def _write(self, kind: Output, path: Path) -> None:
+    def encode(self, kind: Output) -> bytes:
+        """The content of one of the files that :meth:`save` writes.
+
+        Encoders work in memory: Pillow's overlook a full disk.
+        """
         if kind == "probs":
-            probabilities = self.probabilities().astype(np.float16)
-            write_whole(path, lambda file: np.save(file, probabilities))
-            return
+            file = io.BytesIO()
+            np.save(file, self.probabilities().astype(np.float16))
+            return file.getvalue()
         if kind == "overlay":
-            shares = self._shares().tolist()
+            shares = self._shares.tolist()
             picture = self.overlay()
             picture = beside(picture, legend(self.space, shares, picture.shape[0]))
-            image = Image.fromarray(picture)
-            save_image(path, image, "JPEG", quality=92)
-            return
+            return encode_image(Image.fromarray(picture), "JPEG", quality=92)
         image = Image.fromarray(self.labels if kind == "mask" else self.space.colorize(self.labels))
         if kind == "mask":
             image.putpalette([value for color in self.palette for value in color])
-        save_image(path, image, "PNG")
+        return encode_image(image, "PNG", compress_level=_PNG_LEVEL)
+
+
+def file_name(name: str, kind: Output) -> str:
+    """Name of the file for one kind of output of a photograph.
+
+    Example:
+        >>> file_name("street", "overlay")
+        'street-overlay.jpg'
+    """
+    suffix = {"overlay": "jpg", "probs": "npy"}.get(kind, "png")
+    return f"{name or 'image'}-{kind}.{suffix}"
 
 
 def parse_outputs(what: str | Sequence[str]) -> list[Output]:

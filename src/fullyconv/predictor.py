@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.bands import read_bands
@@ -66,10 +68,19 @@ class Predictor:
         Raises:
             FullyConvError: If the photograph cannot be read or has another form.
         """
+        return self._prediction(*self.read(photo))
+
+    def read(
+        self, photo: str | os.PathLike[str] | Image.Image | NDArray[Any]
+    ) -> tuple[NDArray[Any], str]:
+        """The pixels of a photograph as the network takes them, and its name.
+
+        Raises:
+            FullyConvError: If it cannot be read.
+        """
         if self.header.preprocess.bands and isinstance(photo, str | os.PathLike):
-            return self._prediction(read_bands(photo), Path(photo).stem)
-        image, name = take_photo(photo)
-        return self._prediction(image, name)
+            return read_bands(photo), Path(photo).stem
+        return take_photo(photo)
 
     def _prediction(self, image: Pixels, name: str) -> Prediction:
         batch = {"images": self.header.preprocess(image)[None]}

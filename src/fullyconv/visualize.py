@@ -26,9 +26,16 @@ def overlay(image: Pixels, labels: Pixels, space: LabelSpace, alpha: float = 0.5
     Returns:
         (H, W, 3) uint8.
     """
-    blended = image * (1 - alpha) + space.colorize(labels) * alpha
-    known = labels < space.num_classes
-    return np.where(known[..., None], blended, image).round().astype(np.uint8)
+    colors = np.zeros((space.num_classes + 1, 3), np.float32)
+    colors[:-1] = space.palette
+    # a half is added, so that cutting the fraction off rounds; void has the last colour
+    tint = np.take(colors * np.float32(alpha) + np.float32(0.5), labels, axis=0, mode="clip")
+    tint += np.multiply(image, np.float32(1 - alpha), dtype=np.float32)
+    blended = tint.astype(np.uint8)
+    if labels.size and labels.max() >= space.num_classes:
+        void = labels >= space.num_classes
+        blended[void] = image[void]
+    return blended
 
 
 # Matplotlib's "inferno" (CC0; _cm_listed.py) at eighths of its range: its brightness rises evenly.
@@ -133,13 +140,14 @@ def near_boundaries(labels: Pixels, width: int) -> NDArray[np.bool_]:
 
 
 def legend(
-    space: LabelSpace, shares: Sequence[float], height: int, smallest: float = 0.001
+    space: LabelSpace, shares: Sequence[float] | None, height: int, smallest: float = 0.001
 ) -> Pixels:
     """Table of colours, names and shares of the classes in a picture, largest first.
 
     Args:
         space: The classes.
-        shares: Share of the picture, 0 to 1, of each class.
+        shares: Share of the picture, 0 to 1, of each class; None lists all classes in their own
+            order and without shares, as all pictures of a film have them.
         height: Height of the result in pixels; classes that find no room are left out.
         smallest: Share below which a class is left out.
 
@@ -149,8 +157,11 @@ def legend(
     size = int(np.clip(height // 26, 10, 22))
     font = ImageFont.load_default(size)
     row, margin = size + size // 2, size // 2
-    order = [i for i in np.argsort(shares)[::-1] if shares[i] >= smallest]
-    lines = [(int(i), f"{space.categories[i]}  {100 * shares[i]:.1f} %") for i in order]
+    if shares is None:
+        lines = list(enumerate(space.categories))
+    else:
+        order = [i for i in np.argsort(shares)[::-1] if shares[i] >= smallest]
+        lines = [(int(i), f"{space.categories[i]}  {100 * shares[i]:.1f} %") for i in order]
     lines = lines[: max(0, (height - margin) // row)]
     text_width = max((font.getlength(text) for _, text in lines), default=0)
     canvas = Image.new("RGB", (int(text_width) + row + 3 * margin, height), "white")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from fullyconv.commands.photos import Report, each_photo
+from fullyconv.commands.photos import Report, Tick, each_photo
 
 
 def heatmap(
@@ -42,12 +42,14 @@ def heatmap(
     def describe(result: Any) -> str:
         top_classes = result.top(max(top, len(result.drawn)))
         shown = {category.index: category for category in (*result.drawn, *top_classes)}
-        return ", ".join(
+        height, width = result.image.shape[:2]
+        shares = (
             f"{category.label} {verb.percent(result.probabilities[index])}"
             for index, category in shown.items()
         )
+        return f"({height} x {width})\n  {', '.join(shares)}"
 
-    def run(report: Report) -> list[str]:
+    def run(report: Report, _: Tick) -> list[str]:
         return verb.save_heatmaps(
             sources,
             classes,

@@ -11,17 +11,23 @@ from typing import Any
 from fullyconv.errors import FullyConvError
 
 # Of each photograph: its path, its result or error, its files, its number and how many there are
-Report = Callable[[Path, Any, Sequence[Path], int, int], object]
+Report = Callable[[Path | str, Any, Sequence[Path], int, int], object]
+# Of each frame of a film: how many are done, and how many there are
+Tick = Callable[[int, int], object]
+_LISTED = 20  # failures that are named once more at the end
 
 
 def each_photo(
-    run: Callable[[Report], list[str]], describe: Callable[[Any], str], done: str, where: Path
+    run: Callable[[Report, Tick], list[str]],
+    describe: Callable[[Any], str],
+    done: str,
+    where: Path,
 ) -> int:
     """Run a verb, say what became of each photograph while it runs, and return the exit status.
 
     Args:
-        run: Calls the verb with the report to pass on; returns a sentence for each failure.
-        describe: A photograph's result in a line; the result has the photograph as ``image``.
+        run: Calls the verb with the reports to pass on; returns a sentence for each failure.
+        describe: A result in lines that follow its path.
         done: What was done, as a participle.
         where: File or folder of the results.
     """
@@ -29,23 +35,49 @@ def each_photo(
 
     started = time.perf_counter()
     bar = tqdm(unit="photo", disable=None, leave=False)
+    film: Any = None  # a second bar, if there is a film
+    count, before = 0, 0
 
-    def report(path: Path, result: Any, files: Sequence[Path], number: int, total: int) -> None:
-        bar.total, bar.n = total, number
-        if isinstance(result, FullyConvError):
+    def report(
+        path: Path | str, result: Any, files: Sequence[Path], number: int, total: int
+    ) -> None:
+        nonlocal count, before, film
+        bar.total, count = total, count + 1
+        bar.update(number - bar.n)
+        if film is not None:
+            film.close()
+            film = None
+        if result is None:  # finished by an earlier run
+            before += 1
+        elif isinstance(result, FullyConvError):
             bar.write(f"fcn: {result}", file=sys.stderr)
-            return
-        height, width = result.image.shape[:2]
-        bar.write(f"{path} ({height} x {width})\n  {describe(result)}")
-        for file in files:
-            bar.write(f"  {file}")
+        else:
+            bar.write(f"{path} {describe(result)}")
+            for file in files:
+                bar.write(f"  {file}")
+
+    def tick(number: int, total: int) -> None:
+        nonlocal film
+        film = film or tqdm(unit="frame", disable=None, leave=False, position=1)
+        film.total = total or None
+        film.update(number - film.n)
 
     try:
-        failures = run(report)
+        failures = run(report, tick)
     finally:
+        if film is not None:
+            film.close()
         bar.close()
-    count = f"{bar.n - len(failures)} of {bar.n} photographs {done}"
-    print(f"{where}\n{count} in {time.perf_counter() - started:.1f} s")
+    worked, seconds = count - before, time.perf_counter() - started
+    rate = f", {worked / seconds:.1f} per second" if worked > 1 else ""
+    count_done = f"{worked - len(failures)} of {worked} photographs"
+    print(f"{where}\n{count_done} {done} in {seconds:.1f} s{rate}")
+    if before:
+        print(f"{before} were {done} before; --again does them again")
     if failures:
-        print(f"fcn: {len(failures)} could not be {done}, as said above", file=sys.stderr)
+        print(f"fcn: {len(failures)} could not be {done}:", file=sys.stderr)
+        for failure in failures[:_LISTED]:
+            print(f"  {failure}", file=sys.stderr)
+        if len(failures) > _LISTED:
+            print(f"  and {len(failures) - _LISTED} more, named in {where}", file=sys.stderr)
     return 1 if failures else 0

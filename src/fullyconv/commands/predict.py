@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from fullyconv.commands.photos import Report, each_photo
+from fullyconv.commands.photos import Report, Tick, each_photo
+from fullyconv.errors import UsageError
 
 
 def predict(
     sources: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
     model: str = "camvid",
     out: Path = Path("predictions"),
-    save: str = "mask,overlay",
+    save: str = "auto",
     runtime: str = "auto",
+    flip: tyro.conf.FlagCreatePairsOff[bool] = False,
+    scales: str = "1",
+    again: tyro.conf.FlagCreatePairsOff[bool] = False,
+    every: int = 1,
+    frames: Literal["drop", "queue"] = "drop",
 ) -> int:
-    """Label every pixel of photographs of any size.
+    """Label every pixel of photographs of any size, and of films.
+
+    What an earlier run into the same folder has finished with the same settings is passed over.
 
     Args:
-        sources: Photographs: files, folders (with their sub-folders) and patterns.
+        sources: Photographs and films: files, folders (with their sub-folders), patterns, lists
+            (NAME.txt or @NAME, a path on each line), https addresses, camera:0, and - for the
+            standard input.
         model: Name of a shipped model (camvid: streets; nyudv2: rooms), or a checkpoint.
-        out: Folder for the results.
-        save: Any of mask, color, overlay and probs, comma-separated.
+        out: Folder for the results; - writes the one result to the standard output.
+        save: Any of mask, color, overlay and probs, comma-separated; auto: mask,overlay, and mask
+            to the standard output.
         runtime: Engine: auto or torch.
+        flip: Average with the mirrored photograph: twice the time, a little more accurate.
+        scales: Average over the photograph at these scales: 0.75,1,1.25.
+        again: Label again what is finished.
+        every: Of films: label every so-manieth frame only.
+        frames: Of cameras: drop frames to keep up, or queue them (up to 100).
     """
     from fullyconv import predicting as verb
 
-    def describe(result: Any) -> str:
-        return ", ".join(f"{name} {100 * s:.1f} %" for name, s in result.shares().items())
+    to_stdout = str(out) == "-"
+    if save == "auto":
+        save = "mask" if to_stdout else "mask,overlay"
+    options: dict[str, Any] = {
+        "model": model, "save": save, "runtime": runtime, "flip": flip, "scales": scales,
+    }  # fmt: skip
+    if to_stdout:
+        content = verb.encoded(sources, **options)
+        if sys.stdout.isatty():
+            raise UsageError("a picture is not written to a terminal; add > FILE, or --out FOLDER")
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return 0
 
-    def run(report: Report) -> list[str]:
+    def run(report: Report, tick: Tick) -> list[str]:
         return verb.predict(
-            sources, model=model, out=out, save=save, runtime=runtime, report=report
-        )
+            sources, out=out, again=again, every=every, frames=frames, report=report, tick=tick,
+            **options,
+        )  # fmt: skip
 
-    return each_photo(run, describe, "labelled", out / verb.SUMMARY)
+    return each_photo(run, _described, "labelled", out / verb.SUMMARY)
+
+
+def _described(result: Any) -> str:
+    shares = ", ".join(f"{name} {100 * s:.1f} %" for name, s in result.shares().items())
+    if hasattr(result, "labels"):
+        height, width = result.labels.shape
+        return f"({height} x {width})\n  {shares}"
+    said = f"({result.height} x {result.width}, {result.frames} frames)\n  {shares}"
+    if result.dropped:
+        said += f"\n  {result.dropped} frames were left out to keep up with the camera"
+    if result.damaged:
+        said += f"\n  {result.damaged} frames are damaged"
+    return said + (f"\n  {result.trouble}" if result.trouble else "")

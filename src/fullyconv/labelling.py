@@ -1,0 +1,177 @@
+"""Photographs and films into a folder: what is finished passed over, the rest labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from fullyconv.augmented import AugmentedPredictor
+from fullyconv.errors import FullyConvError
+from fullyconv.film_reading import open_film
+from fullyconv.filming import FilmPrediction, Tick, film_files, label_film
+from fullyconv.journal import Journal, mark_of
+from fullyconv.photos import Photo, kind_of
+from fullyconv.pipeline import AHEAD, flow
+from fullyconv.prediction import Output, Prediction, file_name
+from fullyconv.predictor import Predictor
+from fullyconv.preprocess import Pixels
+from fullyconv.sources import read_source
+
+_Result = TypeVar("_Result")
+Report = Callable[[Path | str, _Result | FullyConvError, Sequence[Path], int, int], object]
+"""Told of each photograph that is finished; see :func:`fullyconv.predict`."""
+_MEMORY = 256 * 1024**2  # bytes of decoded pictures before the network, and likewise behind it
+
+
+def is_film(photo: Photo) -> bool:
+    """Whether a source has frames."""
+    return kind_of(photo.path) in ("clip", "camera")
+
+
+class Entry(NamedTuple):
+    """A photograph, its number, and the mark it is recorded by: of before it was read."""
+
+    number: int
+    photo: Photo
+    mark: str | None
+
+
+class Labelling:
+    """A run through photographs and films into a folder.
+
+    Args:
+        predictor: Labels one picture.
+        journal: Of the folder.
+        kinds: What to write.
+        total: How many photographs and films there are.
+        report: Told of each, in order; see :func:`~fullyconv.predict`.
+        again: Label what is finished again.
+
+    Attributes:
+        failures: A sentence for each that could not be labelled.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor | AugmentedPredictor,
+        journal: Journal,
+        kinds: Sequence[Output],
+        total: int,
+        report: Report[Prediction | FilmPrediction | None] | None,
+        *,
+        again: bool,
+    ) -> None:
+        self.predictor, self.journal, self.kinds, self.total = predictor, journal, kinds, total
+        self.report, self.again = report, again
+        self.failures: list[str] = []
+        self.number = 0
+        self.heads = tuple(predictor.header.heads)
+
+    def photos(self, photos: Iterator[Photo]) -> None:
+        """Label still pictures."""
+        bands = self.predictor.header.preprocess.bands
+
+        def prepare(entry: Entry) -> Pixels | None:
+            return None if self._is_finished(entry) else read_source(entry.photo.path, bands)
+
+        def work(entry: Entry, pixels: Pixels | None) -> Prediction | None:
+            try:
+                return None if pixels is None else self.predictor(pixels)
+            except FullyConvError as error:  # which does not know the file
+                raise FullyConvError(f"{entry.photo.path}: {error}") from error
+
+        def finish(entry: Entry, made: Prediction | None) -> Prediction | None:
+            if made is not None:
+                made = made.renamed(entry.photo.name)
+                made.save(self.journal.out / entry.photo.folder, self.kinds)
+            return made
+
+        def room(pixels: Pixels | None) -> int:
+            return AHEAD if pixels is None else _MEMORY // pixels.nbytes
+
+        flow(self._entries(photos), prepare, work, finish, self._photo_done, room=room)
+
+    def film(self, photo: Photo, every: int, drop: bool, tick: Tick | None) -> None:
+        """Label a film."""
+        (entry,) = self._entries(iter([photo]))
+        entry = entry._replace(mark=entry.mark and f"{entry.mark} every {every}")
+        if self._is_finished(entry):
+            self._tell(entry, None, self._files(photo))
+            return
+        folder = self.journal.out / photo.folder
+        try:
+            film = open_film(photo.path)
+            done = label_film(
+                film, self.predictor, folder, photo.name, self.kinds,
+                every=every, drop=drop, tick=tick,
+            )  # fmt: skip
+        except FullyConvError as error:
+            self._failed(entry, error)
+        else:
+            self._film_done(entry, *done)
+
+    def _entries(self, photos: Iterator[Photo]) -> Iterator[Entry]:
+        for photo in photos:
+            self.number += 1
+            yield Entry(self.number, photo, mark_of(photo))
+
+    def _is_finished(self, entry: Entry) -> bool:
+        files = self._files(entry.photo)
+        return not self.again and self.journal.is_finished(entry.mark, files)
+
+    def _files(self, photo: Photo) -> list[Path]:
+        """What is written for a photograph or film."""
+        folder = self.journal.out / photo.folder
+        names = [photo.name, *(f"{photo.name}-{head}" for head in self.heads)]
+        if is_film(photo):
+            return [folder / file for name in names for file in film_files(name, self.kinds)]
+        return [folder / file_name(name, kind) for name in names for kind in self.kinds]
+
+    def _photo_done(self, entry: Entry, made: Prediction | FullyConvError | None) -> None:
+        files = self._files(entry.photo)
+        if isinstance(made, FullyConvError):
+            self._failed(entry, made)
+            return
+        if made is None:
+            self._tell(entry, None, files)
+            return
+        height, width = made.labels.shape
+        said = {
+            "height": height,
+            "width": width,
+            "shares": made.shares(),
+            "heads": {head: p.shares() for head, p in made.heads.items()},
+            "files": [str(file) for file in files],
+        }
+        self.journal.add(entry.photo, entry.mark, said)
+        self._tell(entry, made, files)
+
+    def _film_done(self, entry: Entry, film: FilmPrediction, files: list[Path]) -> None:
+        said = {
+            "height": film.height,
+            "width": film.width,
+            "frames": film.frames,
+            "dropped": film.dropped,
+            "damaged": film.damaged,
+            "trouble": film.trouble,
+            "seconds": film.seconds,
+            "shares": film.shares(),
+            "files": [str(file) for file in files],
+        }
+        self.journal.add(entry.photo, entry.mark, said)
+        self._tell(entry, film, files)
+
+    def _failed(self, entry: Entry, error: FullyConvError) -> None:
+        self.failures.append(str(error))
+        self.journal.fail(entry.photo, error)
+        self._tell(entry, error, [])
+
+    def _tell(
+        self,
+        entry: Entry,
+        result: Prediction | FilmPrediction | FullyConvError | None,
+        files: Sequence[Path],
+    ) -> None:
+        if self.report is not None:
+            self.report(entry.photo.path, result, files, entry.number, self.total)

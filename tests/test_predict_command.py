@@ -1,0 +1,208 @@
+"""``fcn predict``: pipes, films, augmentation, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fullyconv import cli
+from fullyconv.augmented import AugmentedPredictor
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.predicting import encoded
+from fullyconv.predictor import Predictor
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture
+def photo() -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (37, 61, 3)).astype(np.uint8)
+
+
+def png(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def ids(content: bytes) -> Pixels:
+    with Image.open(io.BytesIO(content)) as mask:
+        return np.array(mask)
+
+
+def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
+    """Run the command in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["fcn", *map(str, args)])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    code = exit_info.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_a_picture_goes_through_a_pipe(small_model: Path, photo: Pixels) -> None:
+    """In on the standard input, out on the standard output, and nothing else is there."""
+    result = subprocess.run(
+        [sys.executable, "-m", "fullyconv", "predict", "-", "--model", small_model, "--out", "-"],
+        input=png(photo),
+        capture_output=True,
+        check=True,
+    )
+    np.testing.assert_array_equal(ids(result.stdout), Predictor(small_model)(photo).labels)
+    assert result.stderr == b""
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> io.BytesIO:
+    """Put something on the standard input, and give what comes out."""
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
+    return out
+
+
+def test_what_goes_to_the_standard_output_may_be_chosen(
+    small_model: Path, photo: Pixels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prediction = Predictor(small_model)(photo)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    for kind in ("color", "overlay", "probs"):
+        content = encoded(tmp_path / "a.png", model=small_model, save=kind)
+        (file,) = prediction.save(tmp_path / "whole", kind)
+        assert content == file.read_bytes()
+    out = pipe(monkeypatch, png(photo))
+    command = ["predict", "-", "--model", small_model, "--out", "-", "--save", "overlay", "--flip"]
+    assert fcn(monkeypatch, *command) == 0
+    flipped = AugmentedPredictor(Predictor(small_model), flip=True)(photo)
+    assert out.getvalue() == flipped.encode("overlay")
+
+
+def test_what_cannot_go_through_a_pipe(
+    small_model: Path, photo: Pixels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photo).save(tmp_path / name)
+    one = "one result of one photograph"
+    with pytest.raises(UsageError, match=one):
+        encoded(tmp_path, model=small_model)
+    with pytest.raises(UsageError, match=one):
+        encoded(tmp_path / "a.png", model=small_model, save="mask,overlay")
+    with pytest.raises(UsageError, match=one):
+        encoded("film.mp4", model=small_model)
+    pipe(monkeypatch, b"")
+    with pytest.raises(FullyConvError, match="the standard input is empty"):
+        encoded("-", model=small_model)
+    pipe(monkeypatch, b"no picture")
+    with pytest.raises(FullyConvError, match="standard input: this is not a picture"):
+        encoded("-", model=small_model)
+    pipe(monkeypatch, b"")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with pytest.raises(UsageError, match="not written to a terminal"):
+        cli.run(["predict", str(tmp_path / "a.png"), "--model", str(small_model), "--out", "-"])
+
+
+def test_the_standard_input_is_labelled_into_a_folder(
+    small_model: Path, photo: Pixels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pipe(monkeypatch, png(photo))
+    assert fcn(monkeypatch, "predict", "-", "--model", small_model, "--out", tmp_path) == 0
+    expected = Predictor(small_model)(photo).labels
+    np.testing.assert_array_equal(ids((tmp_path / "image-mask.png").read_bytes()), expected)
+
+
+def test_a_second_run_says_what_was_finished(
+    small_model: Path,
+    photo: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photo).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "c.png").write_bytes(b"broken")
+    command = ["predict", tmp_path / "in", "--model", small_model, "--out", tmp_path / "out"]
+    assert fcn(monkeypatch, *command) == 1
+    shown = capsys.readouterr()
+    assert "2 of 3 photographs labelled in" in shown.out
+    assert "fcn: 1 could not be labelled:\n" in shown.err
+    assert fcn(monkeypatch, *command) == 1
+    shown = capsys.readouterr()
+    assert "0 of 1 photographs labelled in" in shown.out
+    assert "2 were labelled before; --again does them again" in shown.out
+    assert "(37 x 61)" not in shown.out
+    (tmp_path / "in" / "c.png").unlink()
+    assert fcn(monkeypatch, *command, "--again", "--scales", "1,1.5") == 0
+    assert "2 of 2 photographs labelled in" in capsys.readouterr().out
+
+
+def test_many_failures_are_not_all_listed_again(
+    small_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    names = [tmp_path / f"{number}.png" for number in range(25)]
+    assert fcn(monkeypatch, "predict", *names, "--model", small_model, "--out", tmp_path) == 1
+    assert "  and 5 more, named in " in capsys.readouterr().err
+
+
+def test_a_film_is_labelled(
+    small_model: Path,
+    photo: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "drive.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.height, stream.width, stream.pix_fmt = 38, 62, "yuvj420p"
+        frame = np.pad(photo, ((0, 1), (0, 1), (0, 0)))
+        for _ in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    command = ["predict", tmp_path / "drive.avi", "--model", small_model, "--out", tmp_path / "out"]
+    assert fcn(monkeypatch, *command, "--every", 2) == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path / 'drive.avi'} (38 x 62, 3 frames)" in shown
+    assert f"  {tmp_path / 'out' / 'drive-overlay.mp4'}\n" in shown
+    (line,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["photos"]
+    assert line["seconds"] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "said"),
+    [
+        ([], 2, "no photograph is given; name files, folders or patterns"),
+        (["camvid", "x.jpg"], 2, "camvid is a model, not a photograph; write --model camvid"),
+        (["m.onnx", "--out", "-"], 2, "m.onnx is a model, not a photograph"),
+        (["x.jpg", "--scales", "big"], 2, "scales are 'big'; write numbers with commas"),
+        (["x.jpg", "--scales", "0"], 2, "above 0 and at most 8"),
+        (["x.jpg", "--every", "0"], 2, "every is 0"),
+        (["x.jpg", "--out", "-"], 1, "x.jpg: there is no such file"),
+        (["x.mp4", "--save", "probs"], 2, "probs are not written of films"),
+        (["no/*.jpg"], 1, "no/*.jpg: no file fits this pattern"),
+    ],
+)
+def test_mistakes_are_answered_in_one_sentence(
+    args: list[str],
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fcn(monkeypatch, "predict", *args) == status
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+    assert not list(tmp_path.iterdir())
