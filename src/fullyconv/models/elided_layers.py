@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from fullyconv.models.layers import POINTWISE
 from fullyconv.models.reach import Reach
 
+Place = tuple[Reach, Reach]
+"""What an image reaches of the rows of a layer's output, and of its columns."""
+
+# OpenVINO makes one of a padding with zeros and the padding of the convolution behind it, and has
+# only a slow way (no AMX) for one that is wider than the kernel; of another number it does not.
+_ALMOST_ZERO = 1e-30
+
 
 class ElidedConv2d(nn.Module):
     """A convolution, and the rectifier behind it if there is one, of the difference to a constant.
@@ -40,9 +47,9 @@ class ElidedConv2d(nn.Module):
         self.register_buffer("value", value, persistent=False)
         self.register_buffer("constant", value.relu() if rectified else value, persistent=False)
 
-    def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
-        """Return the difference for ``x``, padded by so many rows and columns on both sides."""
-        y = self.convolve(x, self.value - self.constant, (rows, columns))
+    def forward(self, x: Tensor, place: Place) -> Tensor:
+        """Return the difference for ``x``, which goes to a place in the map of the outputs."""
+        y = self.convolve(x, place, self.value - self.constant)
         if not self.rectified:
             return y
         least = (-self.constant).to(y.dtype)[:, None, None]
@@ -50,9 +57,19 @@ class ElidedConv2d(nn.Module):
             return torch.maximum(y, least)
         return torch.maximum(y, least, out=y)  # in place: one pass over the map
 
-    def convolve(self, x: Tensor, bias: Tensor, padding: tuple[int, int]) -> Tensor:
-        """The convolution with another bias and padding."""
-        conv = self.conv
+    def convolve(self, x: Tensor, place: Place, bias: Tensor, around: float = 0.0) -> Tensor:
+        """The convolution with another bias, padded as the place says.
+
+        Args:
+            x: Its input.
+            place: Of its output.
+            bias: (out,).
+            around: What the extra cells around its input are.
+        """
+        conv, (rows, columns) = self.conv, place
+        extra = (*columns.extra, *rows.extra)
+        x = F.pad(x, extra, value=around) if any(extra) else x
+        padding = (rows.padding, columns.padding)
         return F.conv2d(x, conv.weight, bias, conv.stride, padding, conv.dilation, conv.groups)
 
 
@@ -92,37 +109,20 @@ class FixedConv2d(nn.Module):
 
     Args:
         elided: The convolution.
-        rows: Of its output.
-        columns: Of its output.
-        following: Of the output of the pooling behind it, if there is one.
-
-    Attributes:
-        padding: Columns before and after, rows before and after.
+        place: Of its output.
 
     Shape:
         (N, in, h, w) to (N, out, h', w').
     """
 
-    def __init__(
-        self, elided: ElidedConv2d, place: tuple[Reach, Reach], following: tuple[Reach, Reach]
-    ) -> None:
+    def __init__(self, elided: ElidedConv2d, place: Place) -> None:
         super().__init__()
-        self.elided = elided
-        stride = elided.conv.stride
-        (top, bottom), (left, right) = (
-            (here.before, here.before + step * after.hang)
-            for here, after, step in zip(place, following, stride, strict=True)
-        )
-        self.padding = (left, right, top, bottom)
+        self.elided, self.place = elided, place
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the difference for ``x``; shapes as in the class docstring."""
         elided = self.elided
-        left, right, top, bottom = self.padding
-        if (left, top) != (right, bottom):
-            y = elided.convolve(F.pad(x, self.padding), elided.value, (0, 0))
-        else:
-            y = elided.convolve(x, elided.value, (top, left))
+        y = elided.convolve(x, self.place, elided.value, _ALMOST_ZERO)
         return (y.relu() if elided.rectified else y) - elided.constant[:, None, None]
 
 
@@ -138,7 +138,7 @@ class Laid(nn.Sequential):
     background: Tensor
 
     def __init__(
-        self, layers: Sequence[nn.Module], background: Tensor, place: tuple[Reach, Reach]
+        self, layers: Sequence[nn.Module], background: Tensor, place: Place
     ) -> None:
         super().__init__(*layers)
         self.register_buffer("background", background, persistent=False)
@@ -165,7 +165,7 @@ def elided_layers(layers: Sequence[nn.Module]) -> nn.ModuleList:
             constant = constant if len(replaced) else layer.weight.new_zeros(layer.in_channels)
             replaced.append(ElidedConv2d(layer, isinstance(following, nn.ReLU), constant))
         elif isinstance(layer, nn.MaxPool2d):
-            replaced.append(layer)
+            replaced.append(nn.MaxPool2d(layer.kernel_size, layer.stride))
             continue
         elif isinstance(layer, nn.ReLU) and isinstance(replaced[-1], ElidedConv2d):
             replaced.append(nn.Identity())
@@ -178,7 +178,7 @@ def elided_layers(layers: Sequence[nn.Module]) -> nn.ModuleList:
     return replaced
 
 
-def lay(window: Tensor, background: Tensor, place: tuple[Reach, Reach]) -> Tensor:
+def lay(window: Tensor, background: Tensor, place: Place) -> Tensor:
     """The whole map (N, C, h, w): a window's difference (N, C, h', w') added to the background."""
     (top, bottom), (left, right) = (
         (reach.start, reach.cells - reach.start - reach.count) for reach in place

@@ -20,13 +20,12 @@ from itertools import accumulate
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fullyconv.models.backbones.backbone import Backbone
 from fullyconv.models.background import Background, Places
 from fullyconv.models.elided_layers import ElidedConv2d, FixedConv2d, Laid, elided_layers, lay
-from fullyconv.models.reach import Reach, reaches
+from fullyconv.models.reach import reaches
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _USUAL = 256  # pixels: a size at which all is left out that can be
@@ -104,7 +103,7 @@ class ElidedBackbone(nn.Module):
         windows, x, first = {}, images, 0
         for stride, end in taps.items():
             for layer, place in zip(self.layers[first:end], places[first:end], strict=True):
-                x = _run(layer, x, *place)
+                x = layer(x, place) if isinstance(layer, ElidedConv2d) else layer(x)
             windows[stride], first = x, end
         maps = self._background(places, taps, x) if taps else {}
         features = {s: lay(windows[s], maps[s], places[end - 1]) for s, end in taps.items()}
@@ -125,10 +124,8 @@ class ElidedBackbone(nn.Module):
             end = taps.get(int(tap))
             if end is not None:
                 layers = [
-                    FixedConv2d(layer, places[index], places[min(index + 2, end - 1)])
-                    if isinstance(layer, ElidedConv2d)
-                    else layer
-                    for index, layer in enumerate(self.layers[first:end], first)
+                    FixedConv2d(layer, place) if isinstance(layer, ElidedConv2d) else layer
+                    for layer, place in zip(self.layers[first:end], places[first:end], strict=True)
                 ]
                 stage, first = Laid(layers, maps[int(tap)], places[end - 1]), end
             stages[tap] = stage
@@ -178,19 +175,3 @@ class FixedBackbone(nn.Module):
                 whole = stage(whole)
             features[int(tap)] = whole
         return features
-
-
-def _run(layer: nn.Module, x: Tensor, rows: Reach, columns: Reach) -> Tensor:
-    """One layer on a window of any size."""
-    y: Tensor
-    if isinstance(layer, ElidedConv2d):
-        return layer(x, rows.before, columns.before)  # type: ignore[no-any-return]
-    if not isinstance(layer, nn.MaxPool2d):
-        y = layer(x)
-        return y
-    y = F.max_pool2d(x, layer.kernel_size, layer.stride, ceil_mode=True)
-    if rows.hang:  # over the background, zero
-        y[..., -1:, :].clamp_(min=0)
-    if columns.hang:
-        y[..., -1:].clamp_(min=0)
-    return y

@@ -11,41 +11,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from torch import nn
 
 from fullyconv.models.layers import POINTWISE, cells, window
 
+Range = tuple[int, int]
+"""A half-open range of cells."""
+
 
 @dataclass(frozen=True)
 class Reach:
-    """The output of one layer along one axis: half-open ranges of its cells.
+    """The output of one layer along one axis.
 
     Attributes:
         cells: Of the whole map.
-        clean: Those that the zero image gives the constant, padding seen by none of them.
+        clean: Those that the zero image gives the constant.
         changed: Those that the image can change.
         start: First cell of the window that is computed; the changed ones lie in it.
         count: Cells of the window.
-        before: Cells of the constant that a convolution is continued by on both sides, to get there.
-        hang: Cells by which the last window of a pooling hangs over the end of its input.
+        padding: Cells of the constant that a convolution adds to its input on both sides: as many
+            as its kernel reaches, and no more, for which libraries have no fast way.
+        extra: Further cells to add, before and behind, so that a pooling that follows starts on its
+            own grid and sees whole windows.
     """
 
     cells: int
-    clean: tuple[int, int]
-    changed: tuple[int, int]
+    clean: Range
+    changed: Range
     start: int
     count: int
-    before: int = 0
-    hang: int = 0
+    padding: int = 0
+    extra: Range = (0, 0)
 
 
 def reaches(layers: Sequence[nn.Module], size: int, axis: int) -> Iterator[Reach]:
     """What an image reaches in each layer, as long as what it changes would be clean.
 
     Args:
-        layers: In the order in which they run; the first one that is not pointwise pads with zeros,
-            which an image of zeros does not differ from.
+        layers: In the order in which they run; the first is a convolution and pads with zeros, from
+            which an image of zeros does not differ.
         size: Pixels of the image along the axis.
         axis: 0 for rows, 1 for columns.
 
@@ -58,19 +64,25 @@ def reaches(layers: Sequence[nn.Module], size: int, axis: int) -> Iterator[Reach
         >>> [(reach.changed, reach.clean) for reach in reaches(stem, 10, axis=0)]
         [((98, 110), (0, 208)), ((98, 110), (0, 208)), ((97, 111), (1, 207))]
     """
-    margin = next((window(layer, axis)[2][0] for layer in layers if _slides(layer)), 0)
+    if not layers or not isinstance(layers[0], nn.Conv2d):
+        return
+    margin = window(layers[0], axis)[2][0]
     at = Reach(size, (-margin, size + margin), (0, size), 0, size)
     for index, layer in enumerate(layers):
         if isinstance(layer, POINTWISE):
-            at = replace(at, before=0, hang=0)
-        elif not _slides(layer):
-            return
-        else:
-            following = next((other for other in layers[index + 1 :] if _slides(other)), None)
-            moved = _slide(layer, following, at, axis)
-            if moved is None:
+            at = replace(at, padding=0, extra=(0, 0))
+        elif _slides(layer):
+            changed, clean = _changed(layer, at.changed, axis), _clean(layer, at, axis)
+            if not clean[0] <= changed[0] < changed[1] <= clean[1]:
                 return
-            at = moved
+            extra = _extra(layers[index:], at, axis, first=index == 0)
+            found = extra and _window([layer], at.start - extra[0], at.count + sum(extra), axis)
+            if not found:
+                return
+            padding = _span(layer, axis) if isinstance(layer, nn.Conv2d) else 0
+            at = Reach(cells(layer, at.cells, axis), clean, changed, *found, padding, extra)
+        else:
+            return
         yield at
 
 
@@ -80,48 +92,65 @@ def _slides(layer: nn.Module) -> bool:
     return isinstance(layer, nn.MaxPool2d) and layer.dilation in (1, (1, 1))
 
 
-def _slide(layer: nn.Module, following: nn.Module | None, at: Reach, axis: int) -> Reach | None:
-    """One window slid over the map; None where the changed cells would not be clean."""
-    assert isinstance(layer, nn.Conv2d | nn.MaxPool2d)
-    size, stride, (padding, _), dilation = window(layer, axis)
-    span = dilation * (size - 1)
-    total = cells(layer, at.cells, axis)
-    changed = (
-        -((span - at.changed[0] - padding) // stride),  # rounded up
-        (at.changed[1] - 1 + padding) // stride + 1,
-    )
-    clean = (
-        max(0, -((-at.clean[0] - padding) // stride)),
-        min(total, (at.clean[1] + padding - span - 1) // stride + 1),
-    )
-    if not clean[0] <= changed[0] < changed[1] <= clean[1]:
-        return None
-    before = hang = 0
-    if isinstance(layer, nn.Conv2d):
-        start = _start((at.start + padding - span) // stride, changed[0], following, axis)
-        before = at.start + padding - stride * start
-        count = (at.count + 2 * before - span - 1) // stride + 1
-    else:
-        start, between = divmod(at.start + padding, stride)
-        count = -(-max(0, at.count - size) // stride) + 1
-        hang = stride * (count - 1) + size - at.count
-        if between or start > changed[0] or start + count < changed[1] or size < stride:
-            return None  # no convolution between two poolings
-    return Reach(total, clean, changed, start, count, before, hang)
+def _span(layer: nn.Module, axis: int) -> int:
+    """From the first cell that a window sees to the last."""
+    size, _, _, dilation = window(layer, axis)
+    return dilation * (size - 1)
 
 
-def _start(latest: int, changed: int, following: nn.Module | None, axis: int) -> int:
-    """Where a convolution's window must start so that a pooling behind it starts on its own grid.
+def _changed(layer: nn.Module, changed: Range, axis: int) -> Range:
+    """Cells that see one of the range."""
+    _, stride, (padding, _), _ = window(layer, axis)
+    first = -((_span(layer, axis) - changed[0] - padding) // stride)  # rounded up
+    return first, (changed[1] - 1 + padding) // stride + 1
 
-    Args:
-        latest: The last start with as many cells before the changed ones as after them.
-        changed: First changed cell.
-        following: Next layer with a window.
-        axis: 0 for rows, 1 for columns.
+
+def _clean(layer: nn.Module, at: Reach, axis: int) -> Range:
+    """Cells that see only clean ones."""
+    _, stride, (padding, _), _ = window(layer, axis)
+    last = (at.clean[1] - 1 + padding - _span(layer, axis)) // stride
+    first = -((-at.clean[0] - padding) // stride)  # rounded up
+    return max(0, first), min(cells(layer, at.cells, axis), last + 1)
+
+
+def _extra(layers: Sequence[nn.Module], at: Reach, axis: int, first: bool) -> Range | None:
+    """Cells to add before a layer so that the pooling after it finds what it needs; None if none do.
+
+    The first layer is cared for by the image, whose few channels are cheap to pad; any other
+    pooling, by the convolution before it.
     """
-    if not isinstance(following, nn.MaxPool2d):
-        return latest
-    size, stride, (padding, _), _ = window(following, axis)
-    first = -((size - 1 - changed - padding) // stride)  # the pooling's first changed cell
-    start = min(latest - max(0, size - stride), first * stride - padding)
-    return (start + padding) // stride * stride - padding
+    slides = [layer for layer in layers if not isinstance(layer, POINTWISE)]
+    pooled = next((i for i, layer in enumerate(slides) if not isinstance(layer, nn.Conv2d)), None)
+    chain = slides[:1]
+    if pooled and (first or pooled == 1) and _slides(slides[pooled]):
+        chain = slides[: pooled + 1]
+    changed = at.changed
+    for layer in chain:
+        changed = _changed(layer, changed, axis)
+    if isinstance(chain[0], nn.MaxPool2d):
+        return 0, 0
+    limit = 2 * max(8, at.count)
+    for before in range(limit):
+        found = _window(chain, at.start - before, at.count + before + limit, axis)
+        if found and found[0] <= changed[0]:
+            break
+    else:
+        return None
+    for after in count():
+        found = _window(chain, at.start - before, at.count + before + after, axis)
+        if found and sum(found) >= changed[1]:
+            return before, after
+    return None
+
+
+def _window(layers: Sequence[nn.Module], start: int, count: int, axis: int) -> Range | None:
+    """Start and count of a window after some layers; None if it does not lie on their grids."""
+    for layer in layers:
+        size, stride, (padding, _), _ = window(layer, axis)
+        span = _span(layer, axis)
+        added = span if isinstance(layer, nn.Conv2d) else 0
+        start, between = divmod(start + padding - added, stride)
+        count = (count + 2 * added - span - 1) // stride + 1
+        if between or count < 1:
+            return None
+    return start, count
