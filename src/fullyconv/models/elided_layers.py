@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fullyconv.models.layers import POINTWISE
 from fullyconv.models.reach import Reach
+from fullyconv.models.winograd import WinogradConv2d
 
 Place = tuple[Reach, Reach]
 """What an image reaches of the rows of a layer's output, and of its columns."""
@@ -41,7 +42,8 @@ class ElidedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, rectified: bool, before: Tensor) -> None:
         super().__init__()
-        self.conv, self.rectified = conv, rectified
+        self.conv: nn.Conv2d | WinogradConv2d = conv
+        self.rectified = rectified
         value = _of_constant(conv, before)
         self.register_buffer("before", before, persistent=False)
         self.register_buffer("value", value, persistent=False)
@@ -70,6 +72,8 @@ class ElidedConv2d(nn.Module):
         extra = (*columns.extra, *rows.extra)
         x = F.pad(x, extra, value=around) if any(extra) else x
         padding = (rows.padding, columns.padding)
+        if isinstance(conv, WinogradConv2d):
+            return conv.convolve(x, bias, padding)
         return F.conv2d(x, conv.weight, bias, conv.stride, padding, conv.dilation, conv.groups)
 
 
