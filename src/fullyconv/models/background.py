@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fullyconv.models.layers import cells, window
+from fullyconv.models.layers import window
 from fullyconv.models.reach import Reach
 
 Places = Sequence[tuple[Reach, Reach]]
@@ -46,7 +46,7 @@ class Background:
             taps: Strides, and how many layers lead there.
             like: Features of the type and on the device wanted.
         """
-        key = (*((reach.cells for reach in places[0])), tuple(taps), like.dtype, like.device)
+        key = (*(reach.cells for reach in places[0]), tuple(taps), like.dtype, like.device)
         return self._whole.get(key, lambda: self._repeated(places, taps, like))
 
     def _repeated(self, places: Places, taps: Mapping[int, int], like: Tensor) -> Maps:
@@ -60,12 +60,14 @@ class Background:
             for axis, reach in enumerate(places[end - 1]):
                 index = torch.arange(reach.cells, device=tap.device)
                 middle, more = reach.clean[0], reach.cells - tap.shape[2 + axis]
-                tap = tap.index_select(2 + axis, torch.maximum(index.clamp(max=middle), index - more))
+                tap = tap.index_select(
+                    2 + axis, torch.maximum(index.clamp(max=middle), index - more)
+                )
             maps[stride] = tap.contiguous(memory_format=torch.channels_last)
         return maps
 
     def _first(self, places: Places, last: int, axis: int) -> int:
-        """The fewest cells of the first layer's map that leave one constant cell at the last tap."""
+        """The fewest cells of the first layer's map that leave the last tap one constant cell."""
         strides = [
             window(layer, axis)[1]
             for layer in self._layers[1:last]
@@ -83,7 +85,7 @@ class Background:
             zeros, convolution.weight, convolution.bias, groups=convolution.groups
         ).repeat(1, 1, *first)
         x = x.contiguous(memory_format=torch.channels_last)
-        maps = {}
+        maps: Maps = {}
         for number, layer in enumerate(self._layers[1 : max(taps.values())], 2):
             x = layer(x)
             maps |= {stride: x.clone() for stride, end in taps.items() if end == number}

@@ -42,8 +42,7 @@ class ElidedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, rectified: bool, before: Tensor) -> None:
         super().__init__()
-        self.conv: nn.Conv2d | WinogradConv2d = conv
-        self.rectified = rectified
+        self.conv, self.rectified = conv, rectified
         value = _of_constant(conv, before)
         self.register_buffer("before", before, persistent=False)
         self.register_buffer("value", value, persistent=False)
@@ -141,16 +140,14 @@ class Laid(nn.Sequential):
 
     background: Tensor
 
-    def __init__(
-        self, layers: Sequence[nn.Module], background: Tensor, place: Place
-    ) -> None:
+    def __init__(self, layers: Sequence[nn.Module], background: Tensor, place: Place) -> None:
         super().__init__(*layers)
         self.register_buffer("background", background, persistent=False)
         self.place = place
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, h, w) to the window (N, C, h', w') and the whole map (N, C, h'', w'')."""
-        x = super().forward(x)
+        x = super().forward(x)  # type: ignore[no-untyped-call]
         return x, lay(x, self.background, self.place)
 
 
@@ -178,7 +175,7 @@ def elided_layers(layers: Sequence[nn.Module]) -> nn.ModuleList:
             replaced.append(ElidedPointwise(layer, constant))
         else:
             return replaced
-        constant = replaced[-1].constant
+        constant = replaced[-1].get_buffer("constant")
     return replaced
 
 

@@ -15,16 +15,15 @@ the last tap that this holds for the network goes on as it was.
 
 from __future__ import annotations
 
-from copy import copy
 from itertools import accumulate
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from fullyconv.models.backbones.backbone import Backbone
 from fullyconv.models.background import Background, Places
 from fullyconv.models.elided_layers import ElidedConv2d, FixedConv2d, Laid, elided_layers, lay
+from fullyconv.models.layers import replaced
 from fullyconv.models.reach import reaches
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -47,6 +46,7 @@ def elide(model: _Module, size: tuple[int, int] | None = None) -> _Module:
         out: not padded by more than its layers need, or of branches from its first tap on.
 
     Example:
+        >>> import torch
         >>> from fullyconv.models.create import create_model
         >>> model = create_model("fcn8s_vgg16", width=1 / 16, geometry="reference").eval()
         >>> images = torch.rand(1, 3, 30, 41)
@@ -56,27 +56,25 @@ def elide(model: _Module, size: tuple[int, int] | None = None) -> _Module:
         >>> elide(same) is same
         True
     """
-    if isinstance(model, Backbone):
-        elided = ElidedBackbone(model) if type(model) is Backbone else None
-        if elided is None or not elided.taps:
-            return model
-        return elided if size is None else elided.fixed(*size)  # type: ignore[return-value]
-    children = {name: child and elide(child, size) for name, child in model._modules.items()}
-    if all(child is model._modules[name] for name, child in children.items()):
-        return model
-    changed = copy(model)
-    changed._modules = children
-    return changed
+
+    def elided(part: nn.Module) -> nn.Module:
+        if type(part) is not Backbone or part.geometry != "reference":
+            return part
+        backbone = ElidedBackbone(part)
+        if not backbone.taps:
+            return part
+        return backbone if size is None else backbone.fixed(*size)
+
+    return replaced(model, elided)
 
 
-class ElidedBackbone(nn.Module):
+class ElidedBackbone(Backbone):
     """A backbone in reference geometry whose first layers run only where the image reaches.
 
     Args:
         backbone: In evaluation mode; its layers are shared.
 
     Attributes:
-        whole: The backbone.
         layers: What replaces its layers, as far as something can.
         taps: For each tap up to there, how many layers lead to it; empty if nothing can be left
             out.
@@ -86,9 +84,8 @@ class ElidedBackbone(nn.Module):
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.whole = backbone
-        stages = {int(stride): list(stage) for stride, stage in backbone.stages.items()}
+        _share(self, backbone)
+        stages = {int(stride): list(stage) for stride, stage in backbone.stages.items()}  # type: ignore[call-overload]
         self._plain = [layer for stage in stages.values() for layer in stage]
         self.layers = elided_layers(self._plain)
         self.taps = dict(zip(stages, accumulate(map(len, stages.values())), strict=True))
@@ -108,7 +105,7 @@ class ElidedBackbone(nn.Module):
         maps = self._background(places, taps, x) if taps else {}
         features = {s: lay(windows[s], maps[s], places[end - 1]) for s, end in taps.items()}
         x = features[max(features)] if features else images
-        for tap, stage in self.whole.stages.items():
+        for tap, stage in self.stages.items():
             if int(tap) not in features:
                 features[int(tap)] = x = stage(x)
         return features
@@ -117,10 +114,10 @@ class ElidedBackbone(nn.Module):
         """This backbone for images of one size, with its background as part of it."""
         places = self._places(height, width)
         taps = self._held(places)
-        parameter = next(self.whole.parameters())
+        parameter = next(self.parameters())
         maps = self._background(places, taps, parameter) if taps else {}
         stages, first = {}, 0
-        for tap, stage in self.whole.stages.items():
+        for tap, stage in self.stages.items():
             end = taps.get(int(tap))
             if end is not None:
                 layers = [
@@ -129,7 +126,7 @@ class ElidedBackbone(nn.Module):
                 ]
                 stage, first = Laid(layers, maps[int(tap)], places[end - 1]), end
             stages[tap] = stage
-        return FixedBackbone(stages)
+        return FixedBackbone(self, stages)
 
     def _places(self, height: int, width: int) -> Places:
         rows, columns = (
@@ -150,18 +147,19 @@ class ElidedBackbone(nn.Module):
         return held if rows.count * columns.count < rows.cells * columns.cells else {}
 
 
-class FixedBackbone(nn.Module):
+class FixedBackbone(Backbone):
     """An elided backbone for images of one size: plain layers, no branch on sizes.
 
     Args:
+        backbone: Whose attributes it takes over.
         stages: Up to each tap; the elided ones are :class:`~fullyconv.models.elided_layers.Laid`.
 
     Shape:
         images (N, C, H, W) to ``{8: (N, channels[8], h, w), 16: ..., 32: ...}``.
     """
 
-    def __init__(self, stages: dict[str, nn.Module]) -> None:
-        super().__init__()
+    def __init__(self, backbone: Backbone, stages: dict[str, nn.Module]) -> None:
+        _share(self, backbone)
         self.stages = nn.ModuleDict(stages)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
@@ -175,3 +173,12 @@ class FixedBackbone(nn.Module):
                 whole = stage(whole)
             features[int(tap)] = whole
         return features
+
+
+def _share(backbone: Backbone, other: Backbone) -> None:
+    """Set up a backbone with the attributes and the stages of another one."""
+    nn.Module.__init__(backbone)
+    backbone.stages, backbone.channels, backbone.maps = other.stages, other.channels, other.maps
+    backbone.geometry, backbone.edge = other.geometry, other.edge
+    backbone.classifier_pool = other.classifier_pool
+    backbone.train(other.training)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,25 @@ def channels_last(model: _Module) -> _Module:
     """The network with its kernels laid out channels last: the faster layout on CPUs and GPUs."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
+
+
+def replaced(model: _Module, change: Callable[[nn.Module], nn.Module]) -> _Module:
+    """A network with some of its parts replaced; it shares all else, and ``model`` stays as it is.
+
+    Args:
+        model: The network.
+        change: What stands for a part, the part itself where it stays; parts of what was changed
+            are not looked at.
+    """
+    changed = change(model)
+    if changed is not model:
+        return changed  # type: ignore[return-value]
+    children = {name: child and replaced(child, change) for name, child in model._modules.items()}
+    if all(child is model._modules[name] for name, child in children.items()):
+        return model
+    other = copy(model)
+    other._modules = children
+    return other
 
 
 def bilinear_kernel(kernel_size: int) -> Tensor:

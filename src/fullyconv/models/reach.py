@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import TypeGuard
 
 from torch import nn
 
@@ -19,6 +20,7 @@ from fullyconv.models.layers import POINTWISE, cells, window
 
 Range = tuple[int, int]
 """A half-open range of cells."""
+_Layer = nn.Conv2d | nn.MaxPool2d
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ def reaches(layers: Sequence[nn.Module], size: int, axis: int) -> Iterator[Reach
             changed, clean = _changed(layer, at.changed, axis), _clean(layer, at, axis)
             if not clean[0] <= changed[0] < changed[1] <= clean[1]:
                 return
-            extra = _extra(layers[index:], at, axis, first=index == 0)
-            found = extra and _window([layer], at.start - extra[0], at.count + sum(extra), axis)
-            if not found:
+            extra = _extra(_chain(layers[index:], first=index == 0), at, axis)
+            if extra is None:
+                return
+            found = _window([layer], at.start - extra[0], at.count + sum(extra), axis)
+            if found is None:
                 return
             padding = _span(layer, axis) if isinstance(layer, nn.Conv2d) else 0
             at = Reach(cells(layer, at.cells, axis), clean, changed, *found, padding, extra)
@@ -86,26 +90,26 @@ def reaches(layers: Sequence[nn.Module], size: int, axis: int) -> Iterator[Reach
         yield at
 
 
-def _slides(layer: nn.Module) -> bool:
+def _slides(layer: nn.Module) -> TypeGuard[_Layer]:
     if isinstance(layer, nn.Conv2d):
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return isinstance(layer, nn.MaxPool2d) and layer.dilation in (1, (1, 1))
 
 
-def _span(layer: nn.Module, axis: int) -> int:
+def _span(layer: _Layer, axis: int) -> int:
     """From the first cell that a window sees to the last."""
     size, _, _, dilation = window(layer, axis)
     return dilation * (size - 1)
 
 
-def _changed(layer: nn.Module, changed: Range, axis: int) -> Range:
+def _changed(layer: _Layer, changed: Range, axis: int) -> Range:
     """Cells that see one of the range."""
     _, stride, (padding, _), _ = window(layer, axis)
     first = -((_span(layer, axis) - changed[0] - padding) // stride)  # rounded up
     return first, (changed[1] - 1 + padding) // stride + 1
 
 
-def _clean(layer: nn.Module, at: Reach, axis: int) -> Range:
+def _clean(layer: _Layer, at: Reach, axis: int) -> Range:
     """Cells that see only clean ones."""
     _, stride, (padding, _), _ = window(layer, axis)
     last = (at.clean[1] - 1 + padding - _span(layer, axis)) // stride
@@ -113,40 +117,49 @@ def _clean(layer: nn.Module, at: Reach, axis: int) -> Range:
     return max(0, first), min(cells(layer, at.cells, axis), last + 1)
 
 
-def _extra(layers: Sequence[nn.Module], at: Reach, axis: int, first: bool) -> Range | None:
-    """Cells to add before a layer so that the pooling after it finds what it needs; None if none do.
+def _chain(layers: Sequence[nn.Module], first: bool) -> list[_Layer]:
+    """The layers whose grids decide how many cells are added to the first one's input.
 
-    The first layer is cared for by the image, whose few channels are cheap to pad; any other
-    pooling, by the convolution before it.
+    The image, whose few channels are cheap to pad, cares for the first pooling; for any other, the
+    convolution right before it does.
     """
-    slides = [layer for layer in layers if not isinstance(layer, POINTWISE)]
-    pooled = next((i for i, layer in enumerate(slides) if not isinstance(layer, nn.Conv2d)), None)
-    chain = slides[:1]
-    if pooled and (first or pooled == 1) and _slides(slides[pooled]):
-        chain = slides[: pooled + 1]
-    changed = at.changed
-    for layer in chain:
-        changed = _changed(layer, changed, axis)
+    chain: list[_Layer] = []
+    for layer in layers:
+        if _slides(layer):
+            chain.append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                return chain if first or len(chain) <= 2 else chain[:1]
+        elif not isinstance(layer, POINTWISE):
+            break
+    return chain[:1]
+
+
+def _extra(chain: Sequence[_Layer], at: Reach, axis: int) -> Range | None:
+    """Cells to add to the input of the first of some layers so that the last has what can change.
+
+    None if no number of cells before the window brings it onto the layers' grids.
+    """
     if isinstance(chain[0], nn.MaxPool2d):
         return 0, 0
-    limit = 2 * max(8, at.count)
-    for before in range(limit):
-        found = _window(chain, at.start - before, at.count + before + limit, axis)
-        if found and found[0] <= changed[0]:
-            break
-    else:
+    changed, period = at.changed, 1
+    for layer in chain:
+        changed, period = _changed(layer, changed, axis), period * window(layer, axis)[1]
+    wide = period * (changed[1] + 1)  # more than enough behind
+
+    def reached(before: int, after: int) -> Range:
+        return _window(chain, at.start - before, at.count + before + after, axis) or (wide, 0)
+
+    starts = (before for before in range(2 * period) if reached(before, wide)[0] <= changed[0])
+    before = next(starts, None)
+    if before is None:
         return None
-    for after in count():
-        found = _window(chain, at.start - before, at.count + before + after, axis)
-        if found and sum(found) >= changed[1]:
-            return before, after
-    return None
+    return before, next(n for n in count() if sum(reached(before, n)) >= changed[1])
 
 
-def _window(layers: Sequence[nn.Module], start: int, count: int, axis: int) -> Range | None:
+def _window(layers: Sequence[_Layer], start: int, count: int, axis: int) -> Range | None:
     """Start and count of a window after some layers; None if it does not lie on their grids."""
     for layer in layers:
-        size, stride, (padding, _), _ = window(layer, axis)
+        _, stride, (padding, _), _ = window(layer, axis)
         span = _span(layer, axis)
         added = span if isinstance(layer, nn.Conv2d) else 0
         start, between = divmod(start + padding - added, stride)
