@@ -30,8 +30,15 @@ LEVELS = [
         "download",
     ],
     ["weights"],
-    ["models.backbones.*", "models.traced"],
-    ["models.fcn", "models.graph_reading"],
+    [
+        "models.backbones.*",
+        "models.traced",
+        "models.reach",
+        "models.winograd",
+        "models.background",
+        "models.elided_layers",
+    ],
+    ["models.fcn", "models.graph_reading", "models.elision"],
     ["models.fusion", "models.graph_rewriting", "models.dilate", "optim"],
     ["models.create", "models.convolutionalize"],
     [

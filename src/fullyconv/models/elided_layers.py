@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fullyconv.models.layers import POINTWISE
 from fullyconv.models.reach import Reach
 from fullyconv.models.winograd import WinogradConv2d
 
@@ -152,16 +151,15 @@ class Laid(nn.Sequential):
 
 
 def elided_layers(layers: Sequence[nn.Module]) -> nn.ModuleList:
-    """What replaces each layer, up to the first that nothing can replace.
-
-    A rectifier behind a convolution is part of what replaces the convolution.
+    """What replaces each layer; a rectifier behind a convolution becomes part of it.
 
     Args:
-        layers: From the image on, which is continued by zeros.
+        layers: From the image on, which is continued by zeros: of the kinds for which
+            :func:`~fullyconv.models.reach.reaches` knows what the image reaches.
     """
     replaced = nn.ModuleList()
     constant, after = torch.zeros(0), [*layers[1:], None]
-    for layer, following in zip(layers, after, strict=True):
+    for layer, following in zip(layers, after, strict=False):
         if isinstance(layer, nn.Conv2d):
             constant = constant if len(replaced) else layer.weight.new_zeros(layer.in_channels)
             replaced.append(ElidedConv2d(layer, isinstance(following, nn.ReLU), constant))
@@ -171,10 +169,8 @@ def elided_layers(layers: Sequence[nn.Module]) -> nn.ModuleList:
         elif isinstance(layer, nn.ReLU) and isinstance(replaced[-1], ElidedConv2d):
             replaced.append(nn.Identity())
             continue
-        elif isinstance(layer, POINTWISE):
-            replaced.append(ElidedPointwise(layer, constant))
         else:
-            return replaced
+            replaced.append(ElidedPointwise(layer, constant))
         constant = replaced[-1].get_buffer("constant")
     return replaced
 

@@ -75,7 +75,7 @@ class ElidedBackbone(Backbone):
         backbone: In evaluation mode; its layers are shared.
 
     Attributes:
-        layers: What replaces its layers, as far as something can.
+        layers: What replaces its layers up to the last of those taps.
         taps: For each tap up to there, how many layers lead to it; empty if nothing can be left
             out.
 
@@ -87,9 +87,9 @@ class ElidedBackbone(Backbone):
         _share(self, backbone)
         stages = {int(stride): list(stage) for stride, stage in backbone.stages.items()}  # type: ignore[call-overload]
         self._plain = [layer for stage in stages.values() for layer in stage]
-        self.layers = elided_layers(self._plain)
         self.taps = dict(zip(stages, accumulate(map(len, stages.values())), strict=True))
         self.taps = self._held(self._places(_USUAL, _USUAL))
+        self.layers = elided_layers(self._plain[: max(self.taps.values(), default=0)])
         self._background = Background(self._plain)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
@@ -110,7 +110,7 @@ class ElidedBackbone(Backbone):
                 features[int(tap)] = x = stage(x)
         return features
 
-    def fixed(self, height: int, width: int) -> nn.Module:
+    def fixed(self, height: int, width: int) -> Backbone:
         """This backbone for images of one size, with its background as part of it."""
         places = self._places(height, width)
         taps = self._held(places)
@@ -136,11 +136,7 @@ class ElidedBackbone(Backbone):
 
     def _held(self, places: Places) -> dict[int, int]:
         """The taps up to which the window keeps clear of the map's border; none if it is larger."""
-        held = {
-            stride: end
-            for stride, end in self.taps.items()
-            if end <= min(len(places), len(self.layers))
-        }
+        held = {stride: end for stride, end in self.taps.items() if end <= len(places)}
         if not held:
             return {}
         rows, columns = places[max(held.values()) - 1]

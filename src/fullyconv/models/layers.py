@@ -27,16 +27,25 @@ def replaced(model: _Module, change: Callable[[nn.Module], nn.Module]) -> _Modul
 
     Args:
         model: The network.
-        change: What stands for a part, the part itself where it stays; parts of what was changed
-            are not looked at.
+        change: What stands for a part, the part itself where it stays. It is asked once for a part
+            that is in several places, and not for parts of what it has changed.
     """
-    changed = change(model)
-    if changed is not model:
-        return changed  # type: ignore[return-value]
-    children = {name: child and replaced(child, change) for name, child in model._modules.items()}
-    if all(child is model._modules[name] for name, child in children.items()):
-        return model
-    other = copy(model)
+    done: dict[nn.Module, nn.Module] = {}
+
+    def visit(part: nn.Module) -> nn.Module:
+        if part not in done:
+            changed = change(part)
+            done[part] = _with_children(part, visit) if changed is part else changed
+        return done[part]
+
+    return visit(model)  # type: ignore[return-value]
+
+
+def _with_children(part: nn.Module, visit: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    children = {name: child and visit(child) for name, child in part._modules.items()}
+    if all(child is part._modules[name] for name, child in children.items()):
+        return part
+    other = copy(part)
     other._modules = children
     return other
 
