@@ -139,6 +139,7 @@ def test_where_nothing_can_be_left_out_the_network_is_returned(name: str, geomet
 def test_an_image_that_meets_the_border_runs_plainly() -> None:
     backbone: Backbone = network("fcn8s_vgg16").backbone
     layers = [layer for stage in backbone.stages.values() for layer in stage.children()]
+    assert isinstance(layers[0], nn.Conv2d)
     layers[0].padding = (10, 10)
     elided = ElidedBackbone(backbone)
     images = picture("", 200, 200)

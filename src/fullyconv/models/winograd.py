@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fullyconv.models.layers import MatrixConv2d, replaced
 
 _Module = TypeVar("_Module", bound=nn.Module)
+_AT_ONCE = 256  # output channels: float64 of VGG16's whole fc6 would be a gigabyte
 _CHANNELS = 192  # from so many in and out on, transforming costs less than it saves
 
 
@@ -65,11 +66,13 @@ class Scheme(NamedTuple):
     def of_kernel(self, weight: Tensor) -> Tensor:
         """(tile², in, out) factors of a kernel (out, in, k, k)."""
         side = self.evaluated(self.kernel)
-        parts = [  # in parts: float64 of VGG16's fc6 would be a gigabyte
-            torch.einsum("ia,ocab,jb->ijco", side, part.double(), side).to(weight.dtype)
-            for part in torch.split(weight, 256)
-        ]
-        return torch.cat(parts, 3).flatten(0, 1)
+        out, channels = weight.shape[:2]
+        factors = weight.new_empty(self.tile, self.tile, channels, out)
+        for first in range(0, out, _AT_ONCE):
+            part = weight[first : first + _AT_ONCE].double()
+            some = torch.einsum("ia,ocab,jb->ijco", side, part, side)
+            factors[..., first : first + _AT_ONCE] = some
+        return factors.flatten(0, 1)
 
 
 # Points near 1, whose powers differ little, round least: 1.7e-6 and 5e-6 of the largest output
