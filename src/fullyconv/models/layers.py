@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,34 @@ def channels_last(model: _Module) -> _Module:
     """The network with its kernels laid out channels last: the faster layout on CPUs and GPUs."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
+
+
+def replaced(model: _Module, change: Callable[[nn.Module], nn.Module]) -> _Module:
+    """A network with some of its parts replaced; it shares all else, and ``model`` stays as it is.
+
+    Args:
+        model: The network.
+        change: What stands for a part, the part itself where it stays. It is asked once for a part
+            that is in several places, and not for parts of what it has changed.
+    """
+    done: dict[nn.Module, nn.Module] = {}
+
+    def visit(part: nn.Module) -> nn.Module:
+        if part not in done:
+            changed = change(part)
+            done[part] = _with_children(part, visit) if changed is part else changed
+        return done[part]
+
+    return visit(model)  # type: ignore[return-value]
+
+
+def _with_children(part: nn.Module, visit: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    children = {name: child and visit(child) for name, child in part._modules.items()}
+    if all(child is part._modules[name] for name, child in children.items()):
+        return part
+    other = copy(part)
+    other._modules = children
+    return other
 
 
 def bilinear_kernel(kernel_size: int) -> Tensor:
