@@ -1,0 +1,153 @@
+"""A network as a folder that ncnn reads: model.ncnn.param, model.ncnn.bin, fullyconv.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fullyconv.checkpoint import Header
+from fullyconv.files import write_folder, write_json, write_text, write_whole
+from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
+from fullyconv.models.fcn import Head
+from fullyconv.models.stages import Stages
+from fullyconv.runtimes.ncnn_folder import DESCRIPTION, FORMAT, PARAM, WEIGHTS, blob_names
+from fullyconv.runtimes.ncnn_graph import Graph
+from fullyconv.runtimes.ncnn_layers import (
+    add_edge,
+    add_layer,
+    add_scaled,
+    add_sum,
+    add_upsampling,
+)
+
+
+def write_ncnn(
+    model: nn.Module, header: Header, path: str | os.PathLike[str], *, half: bool = False
+) -> None:
+    """Write a network for ncnn, whole or not at all; it takes pictures of any size.
+
+    Its blobs have the names of the maps of :class:`~fullyconv.models.plan.Plan`, and ``logits`` is
+    added: scores of every pixel, for those who run the files without fullyconv.
+
+    Args:
+        model: Network in evaluation mode: an FCN or a composition of several.
+        header: What the folder shall say about it.
+        path: The folder to make; an older one of the same kind is replaced.
+        half: Store weights in float16: half the size. They are computed with in float32.
+
+    Raises:
+        FullyConvError: If ncnn has no such layer, a weight is not finite, or the folder cannot be
+            written.
+    """
+    stages = Stages(model)
+    graph = network_graph(stages)
+    graph.merge()
+    write_folder(
+        path, lambda folder: _write_files(folder, graph, stages, header, half), DESCRIPTION
+    )
+
+
+def network_graph(stages: Stages) -> Graph:
+    """A network layer by layer, as it is; its maps by name."""
+    graph = Graph()
+    backbones = [stream.backbone for stream in stages.streams]
+    heads = [_heads(stream) for stream in stages.streams]
+    x = graph.input("images", sum(map(_in_channels, backbones)))
+    for piece in stages.plan.pieces:
+        stage = piece.target.removeprefix("features")
+        made = [
+            add_layer(graph, backbone.stages[stage], part)
+            for backbone, part in zip(backbones, _shares(graph, x, len(backbones)), strict=True)
+        ]
+        x = graph.keep(graph.concat(made), piece.target)
+    _add_scores(graph, stages, heads)
+    _add_logits(graph, heads[0][0])
+    return graph
+
+
+def _heads(stream: nn.Module) -> list[Head]:
+    return [module for module in stream.modules() if isinstance(module, Head)]
+
+
+def _in_channels(backbone: Backbone) -> int:
+    return next(m.in_channels for m in backbone.modules() if isinstance(m, nn.Conv2d))
+
+
+def _shares(graph: Graph, blob: str, streams: int) -> list[str]:
+    """Each stream's channels of a blob."""
+    return graph.slice(blob, [graph.channels[blob] // streams] * streams)
+
+
+def _add_scores(graph: Graph, stages: Stages, heads: Sequence[Sequence[Head]]) -> None:
+    """The class scores of each tap, and those added up."""
+    every = [head for stream in heads for head in stream]
+    split = []
+    for stride in stages.plan.taps:
+        parts = _shares(graph, f"features{stride}", len(heads))
+        scored = [
+            add_layer(graph, h.score[str(stride)], add_scaled(graph, part, h.skip_scale[stride]))
+            for stream, part in zip(heads, parts, strict=True)
+            for h in stream
+        ]
+        name = graph.keep(graph.concat(scored), f"scores{stride}")
+        split.append(graph.slice(name, [head.num_classes for head in every]))
+    fused = [
+        _fuse(graph, head, [parts[number] for parts in split]) for number, head in enumerate(every)
+    ]
+    size = len(fused) // len(heads)
+    streams = [graph.concat(fused[i : i + size]) for i in range(0, len(fused), size)]
+    mean = streams[0]
+    for stream in streams[1:]:
+        mean = add_sum(graph, mean, stream)
+    graph.keep(add_scaled(graph, mean, 1 / len(streams)), "scores")
+
+
+def _fuse(graph: Graph, head: Head, scores: Sequence[str]) -> str:
+    """One head's scores of its taps, from coarse to fine, added up on the finest grid."""
+    fused, *finer = scores
+    for stride, skip in zip(head.taps[1:], finer, strict=True):
+        name = str(stride)
+        edged = add_edge(graph, fused, head.edge)
+        fused = add_upsampling(graph, head.upsample[name], edged, head.num_classes)
+        offset = head.offset[name]
+        if offset >= 0:
+            fused = _crop(graph, fused, offset, skip)
+        else:
+            skip = _crop(graph, skip, -offset, fused)
+        fused = add_sum(graph, fused, skip)
+    return fused
+
+
+def _add_logits(graph: Graph, head: Head) -> None:
+    edged = add_edge(graph, "scores", head.edge)
+    upsampled = add_upsampling(graph, head.upsample["1"], edged, graph.channels["scores"])
+    # a reference of two axes has no channels to be cropped to
+    plane = graph.add("Reduction", ["images"], {0: 4, 1: 0, 3: [0], 4: 0, 5: 1}, channels=1)
+    graph.keep(_crop(graph, upsampled, head.offset["1"], plane), "logits")
+
+
+def _crop(graph: Graph, x: str, offset: int, to: str) -> str:
+    return graph.add("Crop", [x, to], {0: offset, 1: offset})
+
+
+def _write_files(folder: Path, graph: Graph, stages: Stages, header: Header, half: bool) -> None:
+    write_text(folder / PARAM, graph.write_text())
+    write_whole(folder / WEIGHTS, lambda file: graph.write_weights(file, half))
+    first = stages.streams[0].backbone
+    padded = isinstance(first, PaddedBackbone)
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "header": json.loads(header.to_json()),
+        "plan": stages.plan.to_dict(),
+        "blobs": list(blob_names(stages.plan)),
+        "smallest": first.smallest if padded else 1,
+        "multiple": first.multiple if padded else 1,
+        "bytes": {name: (folder / name).stat().st_size for name in (PARAM, WEIGHTS)},
+        "licence": header.info.get("licence"),
+    }
+    write_json(folder / DESCRIPTION, description)
