@@ -40,6 +40,7 @@ class NcnnRuntime:
     ) -> None:
         self.folder, self.plan = folder, folder.plan
         self._ncnn = _import_ncnn()
+        self._memory, self._scratch = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
         self._net = self._ncnn.Net()
         options = self._net.opt
         options.num_threads = threads or _cores()
@@ -112,6 +113,9 @@ class NcnnRuntime:
     def _run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Maps (C, h, w) of one picture."""
         extractor = self._net.create_extractor()
+        # memory is used again from layer to layer, instead of asking the system for it each time
+        extractor.set_blob_allocator(self._memory)
+        extractor.set_workspace_allocator(self._scratch)
         for name, array in given.items():
             # a copy: layers that work in place would write into the caller's array
             self._check(extractor.input(name, self._ncnn.Mat(array).clone()), name, given)

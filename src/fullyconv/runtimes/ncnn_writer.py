@@ -13,8 +13,11 @@ from torch import nn
 from fullyconv.checkpoint import Header
 from fullyconv.files import write_folder, write_json, write_text, write_whole
 from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
+from fullyconv.models.elided_layers import Laid
+from fullyconv.models.elision import elide
 from fullyconv.models.fcn import Head
 from fullyconv.models.stages import Stages
+from fullyconv.runtimes.ncnn_elided import add_laid
 from fullyconv.runtimes.ncnn_folder import DESCRIPTION, FORMAT, PARAM, WEIGHTS, blob_names
 from fullyconv.runtimes.ncnn_graph import Graph
 from fullyconv.runtimes.ncnn_layers import (
@@ -27,7 +30,12 @@ from fullyconv.runtimes.ncnn_layers import (
 
 
 def write_ncnn(
-    model: nn.Module, header: Header, path: str | os.PathLike[str], *, half: bool = False
+    model: nn.Module,
+    header: Header,
+    path: str | os.PathLike[str],
+    *,
+    half: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> None:
     """Write a network for ncnn, whole or not at all; it takes pictures of any size.
 
@@ -40,34 +48,62 @@ def write_ncnn(
         path: The folder to make; an older one of the same kind is replaced.
         half: Store weights in float16: half the size. They are computed with in float32.
 
+        size: Height and width of the only pictures that it shall take: the authors' padding is
+            left out then, which gives the same scores in two thirds of the time.
+
     Raises:
         FullyConvError: If ncnn has no such layer, a weight is not finite, or the folder cannot be
             written.
     """
     stages = Stages(model)
-    graph = network_graph(stages)
+    graph = network_graph(stages, size)
     graph.merge()
-    write_folder(
-        path, lambda folder: _write_files(folder, graph, stages, header, half), DESCRIPTION
-    )
+
+    def write(folder: Path) -> None:
+        write_text(folder / PARAM, graph.write_text())
+        write_whole(folder / WEIGHTS, lambda file: graph.write_weights(file, half))
+        write_json(folder / DESCRIPTION, _description(folder, stages, header, size))
+
+    write_folder(path, write, DESCRIPTION)
 
 
-def network_graph(stages: Stages) -> Graph:
-    """A network layer by layer, as it is; its maps by name."""
+def network_graph(stages: Stages, size: tuple[int, int] | None = None) -> Graph:
+    """A network layer by layer; its maps by name.
+
+    Args:
+        stages: The network.
+        size: Height and width of the only pictures that it shall take, of which then only what
+            they reach is computed where the network pads them widely.
+    """
     graph = Graph()
-    backbones = [stream.backbone for stream in stages.streams]
+    backbones = _backbones(stages)
+    layers = [backbone if size is None else elide(backbone, size) for backbone in backbones]
     heads = [_heads(stream) for stream in stages.streams]
-    x = graph.input("images", sum(map(_in_channels, backbones)))
+    name = graph.input("images", sum(_in_channels(backbone) for backbone in backbones))
+    windows: Sequence[str] = []
     for piece in stages.plan.pieces:
-        stage = piece.target.removeprefix("features")
-        made = [
-            add_layer(graph, backbone.stages[stage], part)
-            for backbone, part in zip(backbones, _shares(graph, x, len(backbones)), strict=True)
-        ]
-        x = graph.keep(graph.concat(made), piece.target)
+        parts = [b.stages[piece.target.removeprefix("features")] for b in layers]
+        # what the picture reaches goes on from window to window, all else from whole maps
+        laid = isinstance(parts[0], Laid) and bool(windows)
+        given = windows if laid else _shares(graph, name, len(layers))
+        pairs = [_add_stage(graph, part, x) for part, x in zip(parts, given, strict=True)]
+        windows = [window for window, _ in pairs]
+        name = graph.keep(graph.concat([whole for _, whole in pairs]), piece.target)
     _add_scores(graph, stages, heads)
     _add_logits(graph, heads[0][0])
     return graph
+
+
+def _add_stage(graph: Graph, stage: nn.Module, x: str) -> tuple[str, str]:
+    """Layers up to a tap: what goes on from there, and the whole map."""
+    if isinstance(stage, Laid):
+        return add_laid(graph, stage, x)
+    whole = add_layer(graph, stage, x)
+    return whole, whole
+
+
+def _backbones(stages: Stages) -> list[Any]:
+    return [stream.backbone for stream in stages.streams]
 
 
 def _heads(stream: nn.Module) -> list[Head]:
@@ -135,19 +171,19 @@ def _crop(graph: Graph, x: str, offset: int, to: str) -> str:
     return graph.add("Crop", [x, to], {0: offset, 1: offset})
 
 
-def _write_files(folder: Path, graph: Graph, stages: Stages, header: Header, half: bool) -> None:
-    write_text(folder / PARAM, graph.write_text())
-    write_whole(folder / WEIGHTS, lambda file: graph.write_weights(file, half))
-    first = stages.streams[0].backbone
-    padded = isinstance(first, PaddedBackbone)
-    description: dict[str, Any] = {
+def _description(
+    folder: Path, stages: Stages, header: Header, size: tuple[int, int] | None
+) -> dict[str, Any]:
+    backbone = _backbones(stages)[0]
+    padded = isinstance(backbone, PaddedBackbone)
+    return {
         "format": FORMAT,
         "header": json.loads(header.to_json()),
         "plan": stages.plan.to_dict(),
         "blobs": list(blob_names(stages.plan)),
-        "smallest": first.smallest if padded else 1,
-        "multiple": first.multiple if padded else 1,
+        "smallest": backbone.smallest if padded else 1,
+        "multiple": backbone.multiple if padded else 1,
+        "size": size,
         "bytes": {name: (folder / name).stat().st_size for name in (PARAM, WEIGHTS)},
         "licence": header.info.get("licence"),
     }
-    write_json(folder / DESCRIPTION, description)
