@@ -85,6 +85,7 @@ NO_TORCH = [
     "predictor",
     "predicting",
     "scores",
+    "runtimes.ncnn",
     "data.folder",
     "data.augment",
     "data.statistics",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -80,9 +81,10 @@ class NcnnRuntime:
         """Compute maps of a network from other ones, as every engine does; also ``logits``.
 
         Raises:
-            FullyConvError: If there is too little memory, or the images are not of the one size
-                that the network was written for.
+            FullyConvError: If there is too little memory, the images are not of the one size that
+                the network was written for, or the maps not those that it takes.
         """
+        self._check_given(given, wanted)
         maps = {name: np.ascontiguousarray(array, np.float32) for name, array in given.items()}
         height, width = maps["images"].shape[-2:] if "images" in maps else (0, 0)
         if "images" in maps:
@@ -94,12 +96,35 @@ class NcnnRuntime:
             results["logits"] = results["logits"][..., :height, :width]
         return results
 
+    def _check_given(self, given: Maps, wanted: Sequence[str]) -> None:
+        """Where a map lacks or is another's, ncnn stops the process or reads beyond its memory."""
+        blobs = self.folder.blobs
+        for name, array in given.items():
+            if name in blobs and (
+                array.ndim != 4 or array.shape[1] != blobs[name].channels or not array.size
+            ):
+                raise FullyConvError(
+                    f"{name} of shape {array.shape} was given; this network takes (N, "
+                    f"{blobs[name].channels}, height, width)"
+                )
+        for name in (*given, *wanted):
+            if name not in blobs or not self._follows(name, given):
+                raise FullyConvError(
+                    f"{name} cannot be made from {', '.join(given) or 'nothing'} by this network, "
+                    f"whose maps are {', '.join(blobs)}"
+                )
+
+    def _follows(self, name: str, given: Maps) -> bool:
+        """Whether a map can be made from those that are given."""
+        needs = self.folder.blobs[name].needs
+        return name in given or (bool(needs) and all(self._follows(n, given) for n in needs))
+
     def _whole(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images (N, C, H, W), padded below and to the right to a size that the network takes."""
         folder, shape = self.folder, images.shape[-2:]
         if folder.size not in (None, shape):
             raise FullyConvError(
-                f"{folder.path} was exported for pictures of {folder.size[0]} x {folder.size[1]} "  # type: ignore[index]
+                f"{folder.path} was exported for pictures of {folder.size[0]} x {folder.size[1]} "
                 f"pixels, this one has {shape[0]} x {shape[1]}; export it without --size"
             )
         more = [
@@ -121,9 +146,11 @@ class NcnnRuntime:
             self._check(extractor.input(name, self._ncnn.Mat(array).clone()), name, given)
         made = {}
         # ncnn forgets maps once they were read: those that are made first are taken first
-        for name in sorted(wanted, key=self.folder.blobs.index):
+        for name in sorted(wanted, key=[*self.folder.blobs].index):
             status, mat = extractor.extract(name)
-            self._check(status, name, given)
+            # a map smaller than a kernel has negative sizes, and no error
+            small = status == 0 and min(mat.c, mat.h, mat.w) < 1
+            self._check(-1 if small else status, name, given)
             made[name] = np.array(mat)
         return made
 
@@ -138,12 +165,11 @@ class NcnnRuntime:
 
 def _import_ncnn() -> Any:
     try:
-        import ncnn
+        return import_module("ncnn")  # which says nothing of its types
     except ImportError as error:
         raise FullyConvError(
             'ncnn is not installed; pip install "fullyconv[deploy]" installs it'
         ) from error
-    return ncnn
 
 
 def _cores() -> int:

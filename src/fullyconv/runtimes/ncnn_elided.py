@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fullyconv.models.elided_layers import ElidedPointwise, FixedConv2d, Laid
 from fullyconv.models.reach import Reach
-from fullyconv.runtimes.ncnn_graph import Graph, Value
-from fullyconv.runtimes.ncnn_layers import add_convolution, add_layer, array
+from fullyconv.runtimes.ncnn_graph import Graph, Value, array
+from fullyconv.runtimes.ncnn_layers import add_convolution, add_layer
 
 
 def add_laid(graph: Graph, stage: Laid, window: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fullyconv.errors import FullyConvError
 
@@ -21,6 +22,7 @@ Array = NDArray[Any]
 
 MAGIC = 7767517  # first line of every .param file
 _FLOAT32, _FLOAT16 = 0, 0x01306B47  # what stands before a kernel in the .bin file
+TO_END = -233  # where a crop ends that leaves nothing out
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 
 
@@ -46,12 +48,22 @@ class Layer:
 
 
 class Graph:
-    """A network as ncnn runs it: layers that make blobs (C, h, w) out of blobs."""
+    """A network as ncnn runs it: layers that make blobs (C, h, w) out of blobs.
 
-    def __init__(self) -> None:
+    Args:
+        winograd: Whether wide kernels may be stored transformed, which takes more space, and is
+            faster.
+
+    Attributes:
+        layers: In the order in which they run.
+        channels: Of each blob.
+    """
+
+    def __init__(self, winograd: bool = False) -> None:
+        self.winograd = winograd
         self.layers: list[Layer] = []
         self.channels: dict[str, int] = {}
-        self._kept: set[str] = set()
+        self._kept: dict[str, None] = {}  # a set that keeps its order
 
     def input(self, name: str, channels: int) -> str:
         """A blob that the user gives."""
@@ -106,8 +118,20 @@ class Graph:
             layer.inputs = [name if other == blob else other for other in layer.inputs]
             layer.outputs = [name if other == blob else other for other in layer.outputs]
         self.channels[name] = self.channels[blob]
-        self._kept.add(name)
+        self._kept[name] = None
         return name
+
+    def needs(self) -> dict[str, list[str]]:
+        """The blobs with names, in the order in which they are made, and those each is made of."""
+        made: dict[str, dict[str, None]] = {}
+        for layer in self.layers:
+            sources = [
+                source
+                for blob in layer.inputs
+                for source in ([blob] if blob in self._kept else made[blob])
+            ]
+            made |= dict.fromkeys(layer.outputs, dict.fromkeys(sources))
+        return {name: [*made[name]] for name in self._kept}
 
     def merge(self) -> None:
         """Merge what one layer of ncnn can do at once into it: exact but for rounding.
@@ -179,6 +203,12 @@ class Graph:
                 if readers[blob] > 1:
                     copies = [f"{blob}_split{number}" for number in range(readers[blob])]
                     yield Layer("Split", [blob], copies, {})
+
+
+def array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor's values, in the order of its axes."""
+    values: NDArray[np.float32] = tensor.detach().float().cpu().contiguous().numpy()
+    return values
 
 
 def _finite(array: Array, kind: type[np.floating[Any]]) -> Array:

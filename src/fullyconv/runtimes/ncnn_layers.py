@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from fullyconv.errors import FullyConvError
@@ -22,7 +21,8 @@ from fullyconv.models.layers import (
     window,
 )
 from fullyconv.models.traced import Traced
-from fullyconv.runtimes.ncnn_graph import Graph, Value
+from fullyconv.runtimes.ncnn_graph import TO_END, Graph, Value, array
+from fullyconv.runtimes.ncnn_winograd import add_winograd, suits
 
 _LOWEST = float(np.finfo(np.float32).min)
 # ncnn's numbers of operations
@@ -91,12 +91,6 @@ def add_upsampling(graph: Graph, layer: nn.Module, x: str, channels: int) -> str
     return graph.add("Deconvolution", [x], params, kernel=array(kernel.transpose(0, 1)))
 
 
-def array(tensor: Tensor) -> NDArray[np.float32]:
-    """A tensor's values, in the order of its axes."""
-    values: NDArray[np.float32] = tensor.detach().float().cpu().contiguous().numpy()
-    return values
-
-
 def _sequential(graph: Graph, layer: Any, x: str) -> str:
     for part in layer:
         x = add_layer(graph, part, x)
@@ -118,6 +112,8 @@ def _nothing(graph: Graph, layer: Any, x: str) -> str:
 def _convolution(graph: Graph, layer: Any, x: str) -> str:
     if layer.padding_mode != "zeros" or layer.transposed:
         raise no_layer(f"{type(layer).__name__} ({layer})")
+    if graph.winograd and suits(layer):
+        return add_winograd(graph, layer, x)
     rows, columns = (window(layer, axis) for axis in (0, 1))
     return add_convolution(graph, x, layer.weight, layer.bias, rows, columns, layer.groups)
 
@@ -187,8 +183,8 @@ def _max_pool(graph: Graph, layer: Any, x: str) -> str:
 
 
 def _end(cells: int) -> int:
-    """Where a crop ends that leaves out so many cells: ncnn's own number for none."""
-    return -cells if cells else -233
+    """Where a crop ends that leaves out so many cells."""
+    return -cells if cells else TO_END
 
 
 def _average_pool(graph: Graph, layer: Any, x: str) -> str:

@@ -18,7 +18,7 @@ from fullyconv.models.elision import elide
 from fullyconv.models.fcn import Head
 from fullyconv.models.stages import Stages
 from fullyconv.runtimes.ncnn_elided import add_laid
-from fullyconv.runtimes.ncnn_folder import DESCRIPTION, FORMAT, PARAM, WEIGHTS, blob_names
+from fullyconv.runtimes.ncnn_folder import DESCRIPTION, FORMAT, PARAM, WEIGHTS
 from fullyconv.runtimes.ncnn_graph import Graph
 from fullyconv.runtimes.ncnn_layers import (
     add_edge,
@@ -46,7 +46,8 @@ def write_ncnn(
         model: Network in evaluation mode: an FCN or a composition of several.
         header: What the folder shall say about it.
         path: The folder to make; an older one of the same kind is replaced.
-        half: Store weights in float16: half the size. They are computed with in float32.
+        half: Store weights in float16: half the size or less. They are computed with in float32;
+            wide kernels (fc6) take three times as long as without.
 
         size: Height and width of the only pictures that it shall take: the authors' padding is
             left out then, which gives the same scores in two thirds of the time.
@@ -56,26 +57,29 @@ def write_ncnn(
             written.
     """
     stages = Stages(model)
-    graph = network_graph(stages, size)
+    graph = network_graph(stages, size, winograd=not half)
     graph.merge()
 
     def write(folder: Path) -> None:
         write_text(folder / PARAM, graph.write_text())
         write_whole(folder / WEIGHTS, lambda file: graph.write_weights(file, half))
-        write_json(folder / DESCRIPTION, _description(folder, stages, header, size))
+        write_json(folder / DESCRIPTION, _description(folder, graph, stages, header, size))
 
     write_folder(path, write, DESCRIPTION)
 
 
-def network_graph(stages: Stages, size: tuple[int, int] | None = None) -> Graph:
+def network_graph(
+    stages: Stages, size: tuple[int, int] | None = None, winograd: bool = False
+) -> Graph:
     """A network layer by layer; its maps by name.
 
     Args:
         stages: The network.
         size: Height and width of the only pictures that it shall take, of which then only what
             they reach is computed where the network pads them widely.
+        winograd: As of :class:`~fullyconv.runtimes.ncnn_graph.Graph`.
     """
-    graph = Graph()
+    graph = Graph(winograd)
     backbones = _backbones(stages)
     layers = [backbone if size is None else elide(backbone, size) for backbone in backbones]
     heads = [_heads(stream) for stream in stages.streams]
@@ -172,7 +176,7 @@ def _crop(graph: Graph, x: str, offset: int, to: str) -> str:
 
 
 def _description(
-    folder: Path, stages: Stages, header: Header, size: tuple[int, int] | None
+    folder: Path, graph: Graph, stages: Stages, header: Header, size: tuple[int, int] | None
 ) -> dict[str, Any]:
     backbone = _backbones(stages)[0]
     padded = isinstance(backbone, PaddedBackbone)
@@ -180,7 +184,10 @@ def _description(
         "format": FORMAT,
         "header": json.loads(header.to_json()),
         "plan": stages.plan.to_dict(),
-        "blobs": list(blob_names(stages.plan)),
+        "blobs": {
+            name: {"channels": graph.channels[name], "needs": needs}
+            for name, needs in graph.needs().items()
+        },
         "smallest": backbone.smallest if padded else 1,
         "multiple": backbone.multiple if padded else 1,
         "size": size,
