@@ -22,7 +22,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.labels import LabelSpace
 from fullyconv.models.create import create_model
 from fullyconv.preprocess import CAFFE
-from fullyconv.runtimes.ncnn import NcnnPrecision, NcnnRuntime
+from fullyconv.runtimes.ncnn import NcnnRuntime
 from fullyconv.runtimes.ncnn_writer import write_ncnn
 from fullyconv.runtimes.torch import TorchRuntime
 
@@ -34,7 +34,6 @@ HEADER = Header(
     preprocess=CAFFE,
     info={"licence": "CC-BY-4.0"},
 )
-PRECISIONS: tuple[NcnnPrecision, ...] = ("float32", "bfloat16")
 SIZES = [(1, 1), (33, 7), (65, 97), (130, 41)]
 has_elision = importlib.util.find_spec("fullyconv.models.elision") is not None
 
@@ -52,8 +51,8 @@ def with_weights(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def load(path: Path, precision: NcnnPrecision = "float32") -> NcnnRuntime:
-    return NcnnRuntime.load(path, precision, threads=1)
+def load(path: Path) -> NcnnRuntime:
+    return NcnnRuntime.load(path, threads=1)
 
 
 def pictures(network: nn.Module, height: int, width: int, count: int = 1) -> np.ndarray:
@@ -149,18 +148,6 @@ def test_half_the_size(tmp_path: Path) -> None:
         if hasattr(layer, "weight") and isinstance(layer.weight, torch.Tensor):
             layer.weight.data = layer.weight.data.half().float()
     assert_like_torch(load(tmp_path / "net"), network, pictures(network, 50, 60))
-
-
-def test_bfloat16(tmp_path: Path) -> None:
-    network = with_weights(NETWORKS["efficientnet"]())
-    write_ncnn(network, HEADER, tmp_path / "net")
-    images = pictures(network, 50, 60)
-    exact, rounded = (
-        load(tmp_path / "net", precision).run({"images": images}, ["logits"])["logits"]
-        for precision in PRECISIONS
-    )
-    assert_close(rounded, exact, 0.05)
-    assert not np.array_equal(rounded, exact)
 
 
 def test_opened_by_ncnn_alone(tmp_path: Path) -> None:
