@@ -110,6 +110,7 @@ NO_TORCH = [
     "pipeline",
     "sources",
     "scores",
+    "runtimes.ncnn",
     "data.folder",
     "data.augment",
     "data.statistics",

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fullyconv.errors import FullyConvError
-from fullyconv.files import append_line, write_whole
+from fullyconv.files import append_line, write_folder, write_text, write_whole
 
 
 class FullDisk:
@@ -213,3 +213,36 @@ def test_lines_that_cannot_be_added(tmp_path: Path) -> None:
     with pytest.raises(FullyConvError, match=r"x\.txt: cannot be written \(No such file or direct"):
         append_line(tmp_path / "missing" / "x.txt", "one")
     assert names(tmp_path) == []
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "net"
+    for content in ("old", "new"):
+        write_folder(path, lambda folder, c=content: write_text(folder / c, c), content)  # type: ignore[misc]
+        (path / "mark").touch()
+        write_folder(path, lambda folder, c=content: write_text(folder / c, c), "mark")  # type: ignore[misc]
+        assert names(path) == [content]
+        (path / content).unlink()
+    assert names(path.parent) == ["net"]
+
+
+def test_a_folder_that_cannot_be_finished_keeps_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    write_folder(path, lambda folder: write_text(folder / "mark", "old"), "mark")
+
+    def write(folder: Path) -> None:
+        write_text(folder / "mark", "new")
+        FullDisk()()
+
+    with pytest.raises(FullyConvError, match=r"net: cannot be written \(No space left"):
+        write_folder(path, write, "mark")
+    assert names(tmp_path) == ["net"]
+    assert (path / "mark").read_text() == "old"
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter").touch()
+    for path in (tmp_path, tmp_path / "letter"):
+        with pytest.raises(FullyConvError, match="holds something else than mark and its files"):
+            write_folder(path, lambda _: None, "mark")
+    assert names(tmp_path) == ["letter"]

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,6 +85,40 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     # a name from JSON may hold half a character, which no encoding has
     content = text.encode(errors="replace")
     write_whole(path, lambda file: file.write(content))
+
+
+def write_folder(path: str | os.PathLike[str], write: Callable[[Path], object], mark: str) -> None:
+    """Write a folder of files under a temporary name, then rename: it is complete, or not there.
+
+    Args:
+        path: The folder to make or replace.
+        write: Called with the temporary folder.
+        mark: File that an older folder must hold to be replaced: no other one is touched.
+
+    Raises:
+        FullyConvError: If the folder cannot be written, or holds something else.
+    """
+    path = Path(path).absolute()
+    part, old = (path.parent / f".{secrets.token_hex(8)}.part" for _ in range(2))
+    try:
+        _make_folder(path.parent)
+        if path.exists() and not (path / mark).exists() and (path.is_file() or any(path.iterdir())):
+            raise FullyConvError(
+                f"{path}: holds something else than {mark} and its files; give another folder, or "
+                "move it away"
+            )
+        part.mkdir()
+        write(part)
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for folder in (part, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:
