@@ -6,8 +6,8 @@
     python benchmarks/inference.py --claim                 the paper's, section 3.1
 
 Each row runs in a process of its own, one after the other, so that thread pools and peak memory are
-its own. Shown are the best of several repeats; the processors' time of one (which says
-something even where others use the machine); its ratio to the fastest peer of the same precision;
+its own. Shown are the best of several repeats; the processors' time of one, which says
+something even where others use the machine; its ratio to the fastest peer of the same precision;
 the share that the operations needed (those of the elided network) would take of the time at the
 measured peak of a matrix product; peak memory; and how many labels are those of float32. Random
 weights keep their activations' size, but their labels mean little: give a trained model for those.
@@ -80,7 +80,8 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     loaded = case(options)
     with torch.inference_mode():
         predict = row.load(loaded)
-        logits = np.asarray(predict())
+        first = predict()
+        logits = first.float().numpy() if isinstance(first, torch.Tensor) else np.array(first)
         start = time.process_time()
         seconds = min(timed(predict) for _ in range(options.repeats))
         cpu = (time.process_time() - start) / options.repeats
