@@ -9,14 +9,25 @@ from typing import Annotated
 
 import tyro
 
+from fullyconv.commands.data_export import export
+from fullyconv.commands.data_import import formats, import_
+from fullyconv.commands.data_split import split
+
 
 def data(args: Sequence[str]) -> int:
-    """Turn the paper's published data sets into what training reads.
+    """Turn published data sets, and what labelling tools export, into what training reads.
 
     Args:
         args: Command line after ``fcn data``.
     """
-    verbs: dict[str, Callable[..., int]] = {"prepare": _prepare_data, "list": _list_data}
+    verbs: dict[str, Callable[..., int]] = {
+        "prepare": _prepare_data,
+        "list": _list_data,
+        "import": import_,
+        "formats": formats,
+        "export": export,
+        "split": split,
+    }
     return int(tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn data"))
 
 

@@ -16,7 +16,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.files import write_whole
 from fullyconv.labels import IGNORE_INDEX, Color, LabelSpace
 
-_VOID_COLOR: Color = (224, 224, 192)  # as in VOC's own label files
+VOID_COLOR: Color = (224, 224, 192)  # as in VOC's own label files
 
 
 def write_classes(path: Path, labels: LabelSpace) -> None:
@@ -56,7 +56,7 @@ def make(root: Path, item: Item) -> None:
         if isinstance(content, Copied):
             take_over(content.path, path)
         else:
-            write_whole(path, partial(_draw, content))
+            write_whole(path, partial(draw, content))
 
 
 def take_over(source: Path, target: Path) -> None:
@@ -78,11 +78,12 @@ def _copy(source: Path, file: BinaryIO) -> None:
         shutil.copyfileobj(original, file)
 
 
-def _draw(content: Drawn, file: BinaryIO) -> None:
+def draw(content: Drawn, file: BinaryIO) -> None:
+    """Write pixels as PNG, ids with their colours and void's."""
     image = Image.fromarray(content.pixels)
     if content.palette is not None:
         colors = [(0, 0, 0)] * 256
         colors[: len(content.palette)] = content.palette
-        colors[IGNORE_INDEX] = _VOID_COLOR
+        colors[IGNORE_INDEX] = VOID_COLOR
         image.putpalette([value for color in colors for value in color])
     image.save(file, format="PNG")
