@@ -14,9 +14,9 @@ def stratify(amounts: NDArray[np.float64], shares: Sequence[float], seed: int) -
     """The part that each group goes to.
 
     Greedy, after the iterative stratification of Sechidis, Tsoumakas and Vlahavas (2011): the
-    groups that hold most of some class first, each to the part that then is nearest to what it
-    should hold, all classes counting alike however rare, and the number of pictures as much as all
-    of them together.
+    groups that hold most of some class first, each to the part that lacks most of what it holds,
+    relative to what the part should have. All classes count alike, however rare, and the number of
+    pictures as much as all of them together.
 
     Args:
         amounts: (groups, 1 + classes): pictures, and pixels of each class.
@@ -41,11 +41,12 @@ def stratify(amounts: NDArray[np.float64], shares: Sequence[float], seed: int) -
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(parts))
     order = shuffled[np.argsort(-parts[shuffled].max(1), kind="stable")]
-    lack = np.repeat(np.asarray(shares, np.float64)[:, None], parts.shape[1], 1)
+    wanted = np.asarray(shares, np.float64)[:, None]
+    lack = np.repeat(wanted, parts.shape[1], 1)
     chosen = np.zeros(len(parts), np.int64)
     for place, group in enumerate(order):
-        # adding v to a part that lacks d changes the squared distance by v (v - 2 d)
-        cost = (weights * parts[group] * (parts[group] - 2 * lack)).sum(1)
+        # v more where d is lacking changes the squared distance by v (v - 2 d)
+        cost = (weights * parts[group] * (parts[group] - 2 * lack) / wanted).sum(1)
         empty = np.array([not (chosen[order[:place]] == part).any() for part in range(len(shares))])
         if empty.sum() >= len(order) - place:  # the last groups are for parts that have none
             cost[~empty] = np.inf

@@ -160,4 +160,7 @@ def _colors(
 
 def unique(categories: Sequence[Category]) -> list[Category]:
     """The categories, those of a name that was there before left out."""
-    return list({category.name: category for category in reversed(categories)}.values())[::-1]
+    first: dict[str, Category] = {}
+    for category in categories:
+        first.setdefault(category.name, category)
+    return list(first.values())

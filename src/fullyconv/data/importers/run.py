@@ -104,6 +104,8 @@ def import_data(
         opened = _opened(Path(source), Path(folder), tuple(map(Path, folders)), progress)
         form = form or guess(opened)
         how = importer(form)
+        if not how.recognise(opened):
+            raise FullyConvError(f"{source}: no export of {how.tool}; expected: {how.structure}")
         with _understood(str(source), how.tool):
             export = _named_apart(how.read(opened))
         mapped = class_map(export.categories, wanted, unlabelled or how.unlabelled, export.complete)

@@ -169,8 +169,8 @@ def split_of(path: str) -> str:
     """The split that a path speaks of: ``train``, ``val``, ``test``, or empty.
 
     Example:
-        >>> [split_of(p) for p in ("data/valid/a.jpg", "annotations/instances_train2017.json")]
-        ['val', 'train']
+        >>> split_of("data/valid/images/a.jpg")
+        'val'
     """
     parts = PurePosixPath(path.replace("\\", "/")).parts
     for part in reversed(parts[:-1]):

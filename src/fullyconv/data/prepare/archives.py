@@ -42,7 +42,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(
-    archive: Path, into: Path, members: str, progress: bool = True, most: int = MAX_BYTES
+    archive: Path, into: Path, members: str, progress: bool = True, most: int | None = None
 ) -> None:
     """Unpack those members of an archive whose path matches the regular expression.
 
@@ -51,14 +51,14 @@ def unpack(
         into: Empty folder.
         members: Searched in each member's path; the others are left in the archive.
         progress: Show a bar.
-        most: Bytes that it may unpack to.
+        most: Bytes that it may unpack to; None for :data:`MAX_BYTES`.
 
     Raises:
         FullyConvError: If a member would land outside of ``into`` or is a link, the archive is
             damaged or too large, or the disk is full.
     """
     try:
-        _unpack(archive, into, re.compile(members), progress, most)
+        _unpack(archive, into, re.compile(members), progress, MAX_BYTES if most is None else most)
     except FullyConvError:
         raise
     except OSError as error:
