@@ -198,6 +198,29 @@ def test_outlines_drawn_again_are_the_mask(seed: int) -> None:
     assert len(found) == ndimage.label(mask)[1]
 
 
+def test_a_tolerance_saves_corners_and_moves_outlines_no_farther() -> None:
+    """A disc with a hole and a slanted bar."""
+    from scipy import ndimage
+
+    y, x = np.mgrid[:120, :160]
+    radius = np.hypot(x - 50, y - 60)
+    mask = ((radius < 40) & (radius > 12)) | (abs(x - 120 - y / 3) < 6)
+    exact = list(polygons(mask))
+    for tolerance, fewer in ((1.0, 3), (2.0, 5)):
+        rings = list(polygons(mask, tolerance))
+        assert len(rings) == len(exact)
+        assert sum(map(len, rings)) < sum(map(len, exact)) / fewer
+        drawn = np.zeros(mask.shape, bool)
+        for ring in rings:
+            one, top, left = Polygon.of([ring]).draw(*mask.shape)
+            drawn[top : top + one.shape[0], left : left + one.shape[1]] |= one
+        inside, outside = (ndimage.distance_transform_edt(m) for m in (mask, ~mask))
+        assert (inside + outside)[drawn != mask].max() <= tolerance + 1
+    single = np.zeros((3, 3), bool)
+    single[1, 1] = True
+    assert Polygon.of(list(polygons(single, 9))).area == 1
+
+
 def test_an_outline_has_only_corners() -> None:
     mask = np.zeros((6, 8), bool)
     mask[1:5, 2:7] = True
@@ -213,6 +236,8 @@ def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     out = tmp_path / "e"
     with pytest.raises(UsageError, match=r"no form 'mask'. Did you mean masks\?"):
         give(root, out, "mask")
+    with pytest.raises(UsageError, match="tolerance is -1; it must be 0 or more pixels"):
+        give(root, out, "coco", tolerance=-1)
     with pytest.raises(UsageError, match="no shape 'box'. Known: mask, polygon"):
         give(root, out, "coco", shape="box")
     with pytest.raises(UsageError, match="'vocc' is neither a .json, a .safetensors nor a known"):
@@ -245,12 +270,16 @@ def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         give(root, out, "coco")
     assert list(tmp_path.glob(".export-*")) == []
 
-    def full(self: Path, target: Path) -> None:
+    def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(FullyConvError, match="No space left on device"):
         give(root, out, "coco", shape="mask")
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.make_archive", full)
+    with pytest.raises(FullyConvError, match="e.zip: cannot be written .No space left on device"):
+        give(root, tmp_path / "e.zip", "coco", shape="mask")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ def export(
     images: Path | None = None,
     classes: str | None = None,
     shape: Literal["polygon", "mask"] = "polygon",
+    tolerance: float = 0.0,
     pictures: bool = True,
 ) -> int:
     """Write a data set, or predicted masks to be corrected, for a labelling tool to import.
@@ -28,6 +29,8 @@ def export(
         classes: A classes.json, the model's .safetensors, or a known label space such as voc; the
             data set's own classes.json if not given.
         shape: For coco: a polygon for each region, or a mask for each class.
+        tolerance: Pixels that polygons may be off, for fewer corners to drag; 1 is a good start. 0
+            goes around every pixel.
         pictures: Put the pictures in as well.
     """
     from fullyconv.data.exporters import export_data
@@ -40,6 +43,7 @@ def export(
             images=images,
             classes=classes,
             shape=shape,
+            tolerance=tolerance,
             pictures=pictures,
             progress=sys.stderr.isatty(),
         )

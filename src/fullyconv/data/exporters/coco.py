@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,19 @@ from fullyconv.data.exporters.layout import Labelled
 from fullyconv.data.exporters.outlines import polygons
 from fullyconv.data.importers.classes import BACKGROUND, VOID
 from fullyconv.data.importers.runs import count_runs, pack_counts
-from fullyconv.files import write_json
+from fullyconv.files import write_text
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 
 Shape = Literal["polygon", "mask"]
 
 
 def write(
-    out: Path, samples: list[Labelled], space: LabelSpace, shape: Shape, bar: Any
+    out: Path,
+    samples: list[Labelled],
+    space: LabelSpace,
+    bar: Any,
+    shape: Shape = "polygon",
+    tolerance: float = 0,
 ) -> list[str]:
     """One file for each split: ``annotations/instances_SPLIT.json``.
 
@@ -31,8 +37,9 @@ def write(
         out: Folder to write into.
         samples: What to write.
         space: Its classes.
-        shape: One polygon for each region of pixels, or one run-length mask for each class.
         bar: Told of each picture.
+        shape: One polygon for each region of pixels, or one run-length mask for each class.
+        tolerance: Pixels that a polygon may be off.
     """
     names = dict(enumerate(space.categories, int(space.categories[0] != BACKGROUND)))
     for split in dict.fromkeys(sample.split for sample in samples):
@@ -45,7 +52,7 @@ def write(
             images.append(_image(len(images) + 1, sample, ids))
             for id_ in np.unique(ids).tolist():
                 category = _category(id_, space)
-                for region in _regions(ids == id_, shape) if category else ():
+                for region in _regions(ids == id_, shape, tolerance) if category else ():
                     place = {"id": len(annotations) + 1, "image_id": len(images)}
                     annotations.append({**place, "category_id": category, **region})
             bar.update()
@@ -53,7 +60,8 @@ def write(
         if has_void:
             categories.append({"id": _category(IGNORE_INDEX, space), "name": VOID})
         values = {"images": images, "annotations": annotations, "categories": categories}
-        write_json(out / "annotations" / f"instances_{split or 'default'}.json", values)
+        text = json.dumps(values, separators=(",", ":"))
+        write_text(out / "annotations" / f"instances_{split or 'default'}.json", text)
     return []
 
 
@@ -68,7 +76,7 @@ def _image(number: int, sample: Labelled, ids: NDArray[np.uint8]) -> dict[str, A
     return {"id": number, "file_name": sample.image.name, "width": width, "height": height}
 
 
-def _regions(mask: NDArray[np.bool_], shape: Shape) -> Iterator[dict[str, Any]]:
+def _regions(mask: NDArray[np.bool_], shape: Shape, tolerance: float) -> Iterator[dict[str, Any]]:
     """COCO's fields of each region; a mask is a crowd, as COCO calls what is not told apart."""
     if shape == "mask":
         counts = pack_counts(count_runs(mask))
@@ -76,7 +84,7 @@ def _regions(mask: NDArray[np.bool_], shape: Shape) -> Iterator[dict[str, Any]]:
         ys, xs = np.nonzero(mask)
         yield {"segmentation": segmentation, "iscrowd": 1, **_extent(xs, ys, 1, int(mask.sum()))}
         return
-    for ring in polygons(mask):
+    for ring in polygons(mask, tolerance):
         x, y = ring.T
         area = abs(int(x @ np.roll(y, -1) - y @ np.roll(x, -1))) // 2
         yield {"segmentation": [ring.ravel().tolist()], "iscrowd": 0, **_extent(x, y, 0, area)}

@@ -14,11 +14,12 @@ Ring = NDArray[np.int64]
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up
 
 
-def polygons(mask: NDArray[np.bool_]) -> Iterator[Ring]:
+def polygons(mask: NDArray[np.bool_], tolerance: float = 0) -> Iterator[Ring]:
     """One ring for each region of pixels that touch by a side; holes are joined to it by slits.
 
     Args:
         mask: (H, W).
+        tolerance: Pixels that an outline may be off, for fewer corners; 0 for the mask itself.
 
     Yields:
         (n, 2) int64: x and y of its corners.
@@ -35,7 +36,9 @@ def polygons(mask: NDArray[np.bool_]) -> Iterator[Ring]:
     numbered, _ = ndimage.label(mask)
     for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), 1):
         rings = outlines(numbered[rows, columns] == number)
-        yield joined(rings) + np.array([columns.start, rows.start])
+        yield joined([simplified(ring, tolerance) for ring in rings]) + np.array(
+            [columns.start, rows.start]
+        )
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[Ring]:
@@ -76,6 +79,31 @@ def _walk(x: int, y: int, sides: set[tuple[int, int, int]]) -> Ring:
         turns = ((way + turn) % 4 for turn in (1, 0, 3))  # right first: around the same pixel
         way = next((turn for turn in turns if (x, y, turn) in sides), way)
     return np.array(corners, np.int64)
+
+
+def simplified(ring: Ring, tolerance: float) -> Ring:
+    """The ring with fewer corners, none of those left out farther off than the tolerance.
+
+    Douglas and Peucker (1973), between the first corner and the one farthest from it.
+    """
+    far = int(((ring - ring[0]) ** 2).sum(1).argmax())
+    if tolerance <= 0:
+        return ring
+    kept, todo = {0, far}, [(0, far), (far, len(ring))]
+    closed = np.concatenate([ring, ring[:1]]).astype(np.float64)
+    while todo:
+        first, last = todo.pop()
+        if last - first < 2:
+            continue
+        between, chord = closed[first + 1 : last] - closed[first], closed[last] - closed[first]
+        along = (between @ chord / (chord @ chord)).clip(0, 1)
+        away = np.hypot(*(between - along[:, None] * chord).T)
+        worst = int(away.argmax())
+        if away[worst] > tolerance:
+            middle = first + 1 + worst
+            kept.add(middle)
+            todo += [(first, middle), (middle, last)]
+    return ring[sorted(kept)] if len(kept) > 2 else ring
 
 
 def joined(rings: list[Ring]) -> Ring:

@@ -51,6 +51,7 @@ def export_data(
     images: PathLike | None = None,
     classes: str | None = None,
     shape: coco.Shape = "polygon",
+    tolerance: float = 0,
     pictures: bool = True,
     progress: bool = True,
 ) -> Exported:
@@ -65,6 +66,8 @@ def export_data(
             set's own classes.json.
         shape: For ``coco``: a polygon for each region of pixels, or a run-length mask for each
             class.
+        tolerance: Pixels that polygons may be off, for fewer corners; 0 for the masks themselves,
+            whose outlines go around every pixel.
         pictures: Whether the pictures are put in, too: hard links, or copies.
         progress: Show a bar.
 
@@ -80,6 +83,8 @@ def export_data(
         raise UsageError(f"there is no form {to!r}. {did_you_mean(to, list(_FORMS))}")
     if shape not in ("polygon", "mask"):
         raise UsageError(f"there is no shape {shape!r}. Known: mask, polygon.")
+    if not tolerance >= 0:
+        raise UsageError(f"tolerance is {tolerance}; it must be 0 or more pixels")
     root, out = Path(root), Path(out)
     space = classes_of(root, classes)
     samples = labelled(root, None if images is None else Path(images))
@@ -91,9 +96,11 @@ def export_data(
         made.mkdir()
         with tqdm(total=len(samples), desc=f"writing {to}", disable=not progress) as bar:
             if to == "coco":
-                notes = coco.write(made, samples, space, shape, bar)
+                notes = coco.write(made, samples, space, bar, shape, tolerance)
+            elif to == "yolo":
+                notes = yolo.write(made, samples, space, bar, tolerance)
             else:
-                notes = {"masks": masks, "yolo": yolo}[to].write(made, samples, space, bar)
+                notes = masks.write(made, samples, space, bar)
         for sample in samples if pictures else ():
             take_over(sample.image, _place(made, sample, to))
         _move(made, out)

@@ -17,7 +17,9 @@ from fullyconv.labels import IGNORE_INDEX, LabelSpace
 _DIGITS = 7  # of a part of a side: exact to a pixel's hundredth for sides of 100,000
 
 
-def write(out: Path, samples: list[Labelled], space: LabelSpace, bar: Any) -> list[str]:
+def write(
+    out: Path, samples: list[Labelled], space: LabelSpace, bar: Any, tolerance: float = 0
+) -> list[str]:
     """``data.yaml`` and ``labels/SPLIT/NAME.txt``; background has no polygons, and void none."""
     names = [name for name in space.categories if name != BACKGROUND]
     void = 0
@@ -28,7 +30,7 @@ def write(out: Path, samples: list[Labelled], space: LabelSpace, bar: Any) -> li
         lines = [
             " ".join([str(number), *(f"{v:.{_DIGITS}g}" for v in (ring / size).ravel())])
             for number, name in enumerate(names)
-            for ring in polygons(ids == space.index(name))
+            for ring in polygons(ids == space.index(name), tolerance)
         ]
         path = out / "labels" / sample.split / f"{sample.name}.txt"
         write_text(path, "".join(f"{line}\n" for line in lines))

@@ -228,12 +228,8 @@ def _attempt(root: Path, mapped: ClassMap, tool: str, picture: Picture) -> _Made
 
 def _make(root: Path, mapped: ClassMap, picture: Picture, found: Found) -> None:
     """Write one picture and its labels, once both are read and checked."""
-    if picture.photo is not None:
-        height, width = read_photo(picture.photo).shape[:2]
-    elif found.photo is not None:
-        height, width = read_photo(Embedded(found.photo, "the picture in it")).shape[:2]
-    else:
-        raise FullyConvError("the export does not hold its picture")
+    photo = picture.photo or Embedded(found.photo or b"", "the picture in it")
+    height, width = read_photo(photo).shape[:2]
     if found.size is not None and found.size != (height, width):
         raise FullyConvError(
             f"its annotation is of {found.size[0]} x {found.size[1]} pixels, but the picture has "
