@@ -85,7 +85,9 @@ def test_the_python_on_heat_maps_runs_as_printed(
     run_python(ROOT / "docs" / "heatmap.md")
 
 
-@pytest.mark.parametrize(("document", "count"), [("README.md", 10), ("docs/heatmap.md", 5)])
+@pytest.mark.parametrize(
+    ("document", "count"), [("README.md", 10), ("docs/heatmap.md", 5), ("docs/import.md", 5)]
+)
 def test_the_commands_in_the_documents_exist(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

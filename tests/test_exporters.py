@@ -15,7 +15,7 @@ from test_importers import bring
 
 import exports
 from fullyconv.cli import run
-from fullyconv.data.exporters import export_data
+from fullyconv.data.exporters import export_data, layout
 from fullyconv.data.exporters.outlines import joined, outlines, polygons
 from fullyconv.data.importers.shapes import Polygon
 from fullyconv.data.sources import CLASSES, read_label_space
@@ -167,6 +167,14 @@ def test_predictions_are_exported_to_be_corrected(tmp_path: Path) -> None:
         give(tmp_path / "masks", tmp_path / "g", "masks", **options)
 
 
+def test_the_classes_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Read:
+        labels = THREE
+
+    monkeypatch.setattr(layout, "read_header", lambda path: Read)
+    assert layout.classes_of(tmp_path, "model.safetensors") is THREE
+
+
 def test_colours_that_are_not_unlike(tmp_path: Path) -> None:
     space = LabelSpace(categories=("a", "b"), palette=((1, 1, 1), (1, 1, 1)))
     root = write_set(tmp_path / "set", space)
@@ -205,6 +213,7 @@ def test_a_tolerance_saves_corners_and_moves_outlines_no_farther() -> None:
     y, x = np.mgrid[:120, :160]
     radius = np.hypot(x - 50, y - 60)
     mask = ((radius < 40) & (radius > 12)) | (abs(x - 120 - y / 3) < 6)
+    mask[:9] = mask[-9:] = False  # beyond the border there are no distances
     exact = list(polygons(mask))
     for tolerance, fewer in ((1.0, 3), (2.0, 5)):
         rings = list(polygons(mask, tolerance))

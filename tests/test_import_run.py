@@ -201,6 +201,11 @@ def test_pictures_in_the_json_become_files(tmp_path: Path) -> None:
         bring(tmp_path / "f", tmp_path / "out2")
 
 
+def test_a_picture_without_a_name(tmp_path: Path) -> None:
+    root = exports.many(tmp_path / "e", ["a", " "])
+    assert "' ' is no name of a picture" in problem(root, tmp_path / "out")
+
+
 # Archives
 
 
@@ -458,6 +463,45 @@ def test_supervisely_of_no_shape(tmp_path: Path) -> None:
     values["objects"] = [{"classTitle": "car", "geometryType": "any"}]
     exports.write_json(path, values)
     assert "geometry 'any' says nothing of its shape" in problem(root, tmp_path / "out")
+
+
+def test_damaged_files_that_are_also_looked_through_for_classes(tmp_path: Path) -> None:
+    """Cityscapes' polygons for their names, coloured masks for their colours."""
+    root = exports.cityscapes(tmp_path / "city")
+    (path,) = root.rglob("*_polygons.json")
+    exports.write(path, "{")
+    assert "no whole JSON" in problem(root, tmp_path / "out")
+    root = exports.masks(tmp_path / "masks")
+    (root / "class_dict.csv").unlink()
+    exports.photo(root / "images" / "two.png")
+    exports.write(root / "masks" / "two.png", "no picture")
+    assert "two.png: this is not a picture" in problem(root, tmp_path / "out2")
+    exports.write(root / "masks" / "three.png", "no picture")
+    assert "its picture 'images/three' is neither" in problem(root, tmp_path / "out3")
+
+
+def test_the_last_of_several_annotations_counts(tmp_path: Path) -> None:
+    root = exports.labelstudio(tmp_path / "e")
+    task = exports.labelstudio_task()
+    task["annotations"].insert(1, {"id": 9, "result": []})
+    exports.write_json(root / "project-1.json", [task])
+    report = bring(root, tmp_path / "out")
+    assert "task 12: of 2 annotations, the last one counts" in str(report)
+    assert ids(tmp_path / "out").any()
+
+
+def test_tables_of_colours_that_are_none(tmp_path: Path) -> None:
+    """CVAT's table may leave a colour empty, which means VOC's of that place."""
+    root = exports.masks(tmp_path / "e")
+    (root / "class_dict.csv").unlink()
+    exports.write(root / "labelmap.json", "[1, 2]")
+    assert "no line like" in problem(root, tmp_path / "out")
+    (root / "labelmap.json").unlink()
+    exports.write(root / "labelmap.txt", "background:::\nroad:::\n")
+    (mask,) = (root / "masks").iterdir()
+    Image.fromarray(np.array([[0, 0, 0], [128, 0, 0]], np.uint8)[(EXPECTED > 0) * 1]).save(mask)
+    bring(root, tmp_path / "out2")
+    np.testing.assert_array_equal(ids(tmp_path / "out2"), EXPECTED > 0)
 
 
 def test_pictures_of_one_name(tmp_path: Path) -> None:

@@ -66,8 +66,11 @@ def test_the_format_can_be_named(name: str, tmp_path: Path) -> None:
     assert bring(make(tmp_path / "export"), tmp_path / "out", form=form).made == 1
 
 
-def test_every_format_has_a_fixture() -> None:
+def test_every_format_has_a_fixture_and_a_line_in_the_document() -> None:
     assert {form for form, _ in EXPORTS.values()} == set(IMPORTERS)
+    document = (Path(__file__).parents[1] / "docs" / "import.md").read_text()
+    for form in IMPORTERS:
+        assert f"| `{form}` |" in document
 
 
 def test_classes_come_in_the_order_and_colours_of_the_tools_table(tmp_path: Path) -> None:
