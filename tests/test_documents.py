@@ -86,7 +86,13 @@ def test_the_python_on_heat_maps_runs_as_printed(
 
 
 @pytest.mark.parametrize(
-    ("document", "count"), [("README.md", 10), ("docs/heatmap.md", 5), ("docs/predict.md", 11)]
+    ("document", "count"),
+    [
+        ("README.md", 10),
+        ("docs/heatmap.md", 5),
+        ("docs/predict.md", 11),
+        ("docs/import.md", 5),
+    ],
 )
 def test_the_commands_in_the_documents_exist(
     monkeypatch: pytest.MonkeyPatch,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fullyconv.checkpoint import Header, load_model, read_header, save_model
     from fullyconv.classifier import DenseClassifier, load_classifier
     from fullyconv.config import ModelConfig, Recipe, model_config, model_names
+    from fullyconv.data.exporters import export_data
+    from fullyconv.data.importers import import_data
+    from fullyconv.data.splitting import split_data
     from fullyconv.errors import FullyConvError
     from fullyconv.evaluation import evaluate
     from fullyconv.heatmaps import HeatMap, heatmap
@@ -39,6 +42,9 @@ _HOME = {
     "checkpoint": ("Header", "load_model", "read_header", "save_model"),
     "classifier": ("DenseClassifier", "load_classifier"),
     "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
+    "data.exporters": ("export_data",),
+    "data.importers": ("import_data",),
+    "data.splitting": ("split_data",),
     "errors": ("FullyConvError",),
     "evaluation": ("evaluate",),
     "heatmaps": ("HeatMap", "heatmap"),
@@ -82,7 +88,9 @@ __all__ = [
     "dilate",
     "evaluate",
     "expand_score",
+    "export_data",
     "heatmap",
+    "import_data",
     "info",
     "load_caffemodel",
     "load_classifier",
@@ -94,6 +102,7 @@ __all__ = [
     "recipe",
     "save_model",
     "sgd",
+    "split_data",
     "train",
     "transplant",
 ]

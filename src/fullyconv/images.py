@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_whole
 
+File = str | os.PathLike[str] | IO[bytes]
+
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
@@ -24,14 +26,14 @@ MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded, a defence against bombs (Pillow's limit)."""
 
 
-def read_photo(path: str | os.PathLike[str], content: bytes | None = None) -> NDArray[np.uint8]:
+def read_photo(path: File, content: bytes | None = None) -> NDArray[np.uint8]:
     """Read a photograph as people see it.
 
     The EXIF orientation is applied; 16-bit pictures are scaled to 8 bits; grey and palette pictures
     become RGB; transparent ones are laid on white.
 
     Args:
-        path: A file of any format Pillow reads.
+        path: A file of any format Pillow reads, or one that is open for reading bytes.
         content: The bytes of the file, where it is none on this machine; ``path`` then only says
             in errors where they come from.
 
@@ -181,6 +183,57 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
         )
 
 
+def read_colors(path: File) -> NDArray[np.uint8]:
+    """Read a mask whose colours are its classes.
+
+    Returns:
+        (H, W, 3) uint8, RGB; what is transparent is black.
+
+    Raises:
+        FullyConvError: If the file is unreadable, a JPEG, or of numbers rather than colours.
+    """
+    with opened(path) as image:
+        if image.format in ("JPEG", "MPO"):
+            unusable = "is a JPEG, which does not keep colours as they were"
+        elif image.mode == "F" or image.mode.startswith("I"):
+            unusable = "holds numbers of more than 8 bits"
+        else:
+            image = ImageOps.exif_transpose(image)
+            if not image.has_transparency_data:
+                return np.array(image.convert("RGB"))
+            colors = np.array(image.convert("RGBA"))
+            colors[colors[..., 3] == 0] = 0
+            return colors[..., :3]
+        raise FullyConvError(f"{path}: a coloured mask is needed, but this one {unusable}")
+
+
+def read_mask(path: File) -> NDArray[np.bool_]:
+    """Read what a mask of one thing covers: what is not transparent, or not black.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        FullyConvError: If the file is unreadable.
+    """
+    with opened(path) as image:
+        if image.has_transparency_data:
+            return np.asarray(np.asarray(image.convert("RGBA"))[..., 3] > 0)
+        values = np.asarray(image.convert("RGB") if image.mode == "P" else image)
+        covered: NDArray[np.bool_] = values > 0
+        return np.asarray(covered.any(-1)) if covered.ndim == 3 else covered
+
+
+def is_grey(path: File) -> bool:
+    """Whether a picture has one channel of 8 bits and no palette.
+
+    Raises:
+        FullyConvError: If the file is unreadable.
+    """
+    with opened(path) as image:
+        return image.mode == "L"
+
+
 def no_ids(image: Image.Image) -> str:
     """Why the numbers in a picture, not decoded yet, cannot be class ids; empty if they may be."""
     if image.format in ("JPEG", "MPO"):
@@ -204,7 +257,7 @@ def _check_undecoded(image: Image.Image) -> None:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], content: bytes | None = None) -> Iterator[Image.Image]:
+def opened(path: File, content: bytes | None = None) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path.
 
     Args:

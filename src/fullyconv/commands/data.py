@@ -10,11 +10,14 @@ from typing import Annotated
 import tyro
 
 from fullyconv.commands.data_check import check_data, stats_data
+from fullyconv.commands.data_export import export
+from fullyconv.commands.data_import import formats, import_
+from fullyconv.commands.data_split import split
 from fullyconv.commands.data_tiles import tiles
 
 
 def data(args: Sequence[str]) -> int:
-    """Check a data set, count what is in it, or make one that training reads.
+    """Make a data set that training reads, of whatever there is; check it, count it, export it.
 
     Args:
         args: Command line after ``fcn data``.
@@ -22,6 +25,10 @@ def data(args: Sequence[str]) -> int:
     verbs: dict[str, Callable[..., int]] = {
         "check": check_data,
         "stats": stats_data,
+        "import": import_,
+        "formats": formats,
+        "export": export,
+        "split": split,
         "tiles": tiles,
         "prepare": _prepare_data,
         "list": _list_data,

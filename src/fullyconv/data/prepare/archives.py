@@ -41,7 +41,9 @@ def is_archive(path: Path) -> bool:
         raise FullyConvError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def unpack(archive: Path, into: Path, members: str, progress: bool = True) -> None:
+def unpack(
+    archive: Path, into: Path, members: str, progress: bool = True, most: int | None = None
+) -> None:
     """Unpack those members of an archive whose path matches the regular expression.
 
     Args:
@@ -49,13 +51,14 @@ def unpack(archive: Path, into: Path, members: str, progress: bool = True) -> No
         into: Empty folder.
         members: Searched in each member's path; the others are left in the archive.
         progress: Show a bar.
+        most: Bytes that it may unpack to; None for :data:`MAX_BYTES`.
 
     Raises:
         FullyConvError: If a member would land outside of ``into`` or is a link, the archive is
             damaged or too large, or the disk is full.
     """
     try:
-        _unpack(archive, into, re.compile(members), progress)
+        _unpack(archive, into, re.compile(members), progress, MAX_BYTES if most is None else most)
     except FullyConvError:
         raise
     except OSError as error:
@@ -69,7 +72,7 @@ def unpack(archive: Path, into: Path, members: str, progress: bool = True) -> No
         raise _damaged(archive, error) from error
 
 
-def _unpack(archive: Path, into: Path, wanted: re.Pattern[str], progress: bool) -> None:
+def _unpack(archive: Path, into: Path, wanted: re.Pattern[str], progress: bool, most: int) -> None:
     written = 0
     with _members(archive) as found:
         bar = tqdm(found, f"unpacking {archive.name}", disable=not progress, unit=" files")
@@ -84,7 +87,7 @@ def _unpack(archive: Path, into: Path, wanted: re.Pattern[str], progress: bool) 
                     f"{archive}: {member.name!r} is a link or device, not a file; unpack the "
                     "archive yourself and give the folder"
                 )
-            written += _write(member.content, into / path, MAX_BYTES - written, archive)
+            written += _write(member.content, into / path, most - written, most, archive)
 
 
 def _damaged(archive: Path, error: Exception) -> FullyConvError:
@@ -133,7 +136,7 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _write(content: IO[bytes], path: Path, room: int, archive: Path) -> int:
+def _write(content: IO[bytes], path: Path, room: int, most: int, archive: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("xb") as file:
@@ -141,7 +144,7 @@ def _write(content: IO[bytes], path: Path, room: int, archive: Path) -> int:
             written += len(block)
             if written > room:
                 raise FullyConvError(
-                    f"{archive}: unpacks to more than {MAX_BYTES / 2**30:g} GB; refused"
+                    f"{archive}: unpacks to more than {most / 2**30:g} GB; refused"
                 )
             file.write(block)
     return written

@@ -19,7 +19,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.files import write_whole
 from fullyconv.labels import IGNORE_INDEX, Color, LabelSpace
 
-_VOID_COLOR: Color = (224, 224, 192)  # as in VOC's own label files
+VOID_COLOR: Color = (224, 224, 192)  # as in VOC's own label files
 
 
 def write_classes(path: Path, labels: LabelSpace) -> None:
@@ -59,7 +59,7 @@ def make(root: Path, item: Item) -> None:
         if isinstance(content, Copied):
             take_over(content.path, path)
         else:
-            write_whole(path, partial(_draw, content))
+            write_whole(path, partial(draw, content))
 
 
 def take_over(source: Path, target: Path) -> None:
@@ -81,7 +81,8 @@ def _copy(source: Path, file: BinaryIO) -> None:
         shutil.copyfileobj(original, file)
 
 
-def _draw(content: Drawn, file: BinaryIO) -> None:
+def draw(content: Drawn, file: BinaryIO) -> None:
+    """Write pixels as PNG, ids with their colours and void's."""
     picture = Image.fromarray(content.pixels)
     if content.palette is not None:
         picture = label_picture(content.pixels, content.palette)
@@ -93,6 +94,6 @@ def label_picture(ids: NDArray[np.unsignedinteger[Any]], palette: Sequence[Color
     picture = Image.fromarray(ids)
     colors = [(0, 0, 0)] * 256
     colors[: len(palette)] = palette
-    colors[IGNORE_INDEX] = _VOID_COLOR
+    colors[IGNORE_INDEX] = VOID_COLOR
     picture.putpalette([value for color in colors for value in color])
     return picture

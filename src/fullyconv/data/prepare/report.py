@@ -36,7 +36,7 @@ class Report:
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        splits = ", ".join(f"{split} {count}" for split, count in self.pictures.items())
+        splits = ", ".join(f"{split} {n}".strip() for split, n in self.pictures.items()) or "no"
         total = sum(self.pictures.values())
         lines = [f"{self.name} in {self.root}: {splits} pictures ({self.made} of {total} made now)"]
         lines += [f"left out: {sentence}" for sentence in self.left_out]

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -28,6 +29,9 @@ PathLike = str | os.PathLike[str]
 _FEW = 64  # pictures for which starting processes takes longer than the work
 _MOST_WORKERS = 8
 PROBLEMS = "problems.txt"
+
+_Work = TypeVar("_Work")
+_Done = TypeVar("_Done")
 
 
 def prepare(
@@ -66,12 +70,12 @@ def prepare(
     _check_request(name, preparer, splits, workers)
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     root = Path(out)
-    with _scratch(root) as scratch:
+    with scratch(root) as unpacked:
         request = Request(
-            sources=_opened([Path(path) for path in sources], preparer, Path(scratch), progress),
+            sources=_opened([Path(path) for path in sources], preparer, Path(unpacked), progress),
             out=root,
             splits=tuple(splits or preparer.splits),
-            scratch=Path(scratch),
+            scratch=Path(unpacked),
         )
         plan = preparer.plan(request)
         write_classes(root / CLASSES, stored(plan.labels))
@@ -94,8 +98,12 @@ def _check_request(
         raise UsageError(f"workers is {workers}; it must be at least 1")
 
 
-def _scratch(root: Path) -> tempfile.TemporaryDirectory[str]:
-    """A hidden folder in the root, so that files can be linked from it."""
+def scratch(root: Path) -> tempfile.TemporaryDirectory[str]:
+    """A hidden folder in the root, so that files can be linked from it.
+
+    Raises:
+        FullyConvError: If it cannot be made.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(
@@ -141,7 +149,7 @@ def _make_all(
     made, problems = 0, []
     bar = tqdm(total=len(todo), desc=f"preparing {name}", disable=not progress, unit=" pictures")
     with bar:
-        for item, problem in _made(todo, root, workers):
+        for item, problem in each(partial(_attempt, root), todo, workers):
             bar.update()
             if problem is None:
                 made += 1
@@ -154,13 +162,21 @@ def _make_all(
     )
 
 
-def _made(
-    todo: Sequence[Item], root: Path, workers: int | None
-) -> Iterator[tuple[Item, str | None]]:
-    """Each item when it is done, with what went wrong."""
+def each(
+    work: Callable[[_Work], _Done], todo: Sequence[_Work], workers: int | None
+) -> Iterator[tuple[_Work, _Done]]:
+    """Each item when it is done, with what came of it.
+
+    Args:
+        work: Picklable.
+        todo: Its arguments.
+        workers: Processes; None for as many as are worth it.
+
+    Raises:
+        FullyConvError: If a process dies.
+    """
     if workers is None:
         workers = 1 if len(todo) <= _FEW else min(os.cpu_count() or 1, _MOST_WORKERS)
-    work = partial(_attempt, root)
     if workers == 1 or len(todo) < 2:
         yield from ((item, work(item)) for item in todo)
         return
