@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fullyconv.config import ModelConfig, Recipe, model_config, model_names
     from fullyconv.errors import FullyConvError
     from fullyconv.evaluation import evaluate
+    from fullyconv.exporting import export
     from fullyconv.heatmaps import HeatMap, heatmap
     from fullyconv.labels import IGNORE_INDEX, LabelSpace
     from fullyconv.losses import cross_entropy
@@ -41,6 +42,7 @@ _HOME = {
     "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
     "errors": ("FullyConvError",),
     "evaluation": ("evaluate",),
+    "exporting": ("export",),
     "heatmaps": ("HeatMap", "heatmap"),
     "labels": ("IGNORE_INDEX", "LabelSpace"),
     "losses": ("cross_entropy",),
@@ -82,6 +84,7 @@ __all__ = [
     "dilate",
     "evaluate",
     "expand_score",
+    "export",
     "heatmap",
     "info",
     "load_caffemodel",

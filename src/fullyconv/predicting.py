@@ -27,16 +27,18 @@ def predict(
     out: str | os.PathLike[str] = "predictions",
     save: str = "mask,overlay",
     runtime: str = "auto",
+    precision: str = "float32",
     report: Report[Prediction] | None = None,
 ) -> list[str]:
     """Label photographs and write the results into a folder.
 
     Args:
         sources: One or several files, folders and patterns; sub-folders are kept.
-        model: Name of a shipped model, or a checkpoint.
+        model: Name of a shipped model, a checkpoint, or what ``fcn export`` wrote.
         out: Folder for the results and ``predictions.json``.
         save: Any of mask, color, overlay and probs, comma-separated.
-        runtime: Engine.
+        runtime: Engine; ``"auto"`` takes the one that is done first.
+        precision: ``"float32"`` or ``"bfloat16"``.
         report: Called after each photograph with its path, its prediction or error, the files
             written, its number and how many there are.
 
@@ -49,7 +51,7 @@ def predict(
     """
     parse_outputs(save)
     photos = list_photos(sources)
-    predictor = Predictor(model, runtime)
+    predictor = Predictor(model, runtime, precision, len(photos))
     summary: list[dict[str, Any]] = []
     failures: list[str] = []
     for number, (path, folder, name) in enumerate(photos, 1):

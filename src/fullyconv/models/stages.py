@@ -62,12 +62,22 @@ class Stages(nn.Module):
             self._make(name, maps)
         return {name: maps[name] for name in wanted}
 
+    def logits(self, scores: Tensor, images: Tensor) -> Tensor:
+        """Logits (N, classes of all heads, H, W) of the coarse scores (N, classes, h, w)."""
+        heads = self._heads(0)
+        parts = _split(scores, [head.num_classes for head in heads])
+        return _joined([head.land(part, images) for head, part in zip(heads, parts, strict=True)])
+
+    def _streams(self, maps: Tensor) -> Sequence[Tensor]:
+        """The part of each stream; nothing is done where there is one, so that graphs are plain."""
+        return maps.chunk(len(self.streams), 1) if len(self.streams) > 1 else [maps]
+
     def _from_images(self, maps: dict[str, Tensor]) -> None:
         """Every feature map at once: a backbone may know a shorter way than layer after layer."""
-        parts = maps["images"].chunk(len(self.streams), 1)
+        parts = self._streams(maps["images"])
         features = [b(part) for b, part in zip(self._backbones, parts, strict=True)]
         for stride in features[0]:
-            maps.setdefault(f"features{stride}", torch.cat([f[stride] for f in features], 1))
+            maps.setdefault(f"features{stride}", _joined([f[stride] for f in features]))
 
     def _make(self, name: str, maps: dict[str, Tensor]) -> None:
         if name in maps:
@@ -79,36 +89,43 @@ class Stages(nn.Module):
         elif name.startswith("scores"):
             stride = int(name.removeprefix("scores"))
             self._make(f"features{stride}", maps)
-            parts = maps[f"features{stride}"].chunk(len(self.streams), 1)
+            parts = self._streams(maps[f"features{stride}"])
             scores = [
                 head.score_tap(stride, part)
                 for number, part in enumerate(parts)
                 for head in self._heads(number)
             ]
-            maps[name] = torch.cat(scores, 1)
+            maps[name] = _joined(scores)
         else:
             piece = next(p for p in self.plan.pieces if p.target == name)
             self._make(piece.source, maps)
             stage = name.removeprefix("features")
-            parts = maps[piece.source].chunk(len(self.streams), 1)
+            parts = self._streams(maps[piece.source])
             made = [
                 b.stages[stage](b.whole(part) if piece.source == "images" else part)
                 for b, part in zip(self._backbones, parts, strict=True)
             ]
-            maps[name] = torch.cat(made, 1)
+            maps[name] = _joined(made)
 
     def _fuse(self, scores: Sequence[Tensor]) -> Tensor:
         """Each stream's heads, and the mean over the streams."""
         streams = []
-        for number, parts in enumerate(
-            zip(*(s.chunk(len(self.streams), 1) for s in scores), strict=True)
-        ):
+        for number, parts in enumerate(zip(*map(self._streams, scores), strict=True)):
             heads = self._heads(number)
             classes = [head.num_classes for head in heads]
-            split = [part.split(classes, 1) for part in parts]
+            split = [_split(part, classes) for part in parts]
             fused = [head.fuse([p[i] for p in split]) for i, head in enumerate(heads)]
-            streams.append(torch.cat(fused, 1))
+            streams.append(_joined(fused))
         return streams[0] if len(streams) == 1 else torch.stack(streams).mean(0)
+
+
+def _split(scores: Tensor, classes: Sequence[int]) -> Sequence[Tensor]:
+    """Those of each head; nothing is done where there is one."""
+    return torch.split(scores, list(classes), 1) if len(classes) > 1 else [scores]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]
 
 
 def _plan(backbones: Sequence[Backbone], heads: Sequence[Head]) -> Plan:

@@ -23,20 +23,32 @@ class TorchRuntime:
     Args:
         model: Network, in evaluation mode.
         device: Where to run; CUDA if there is one.
+        precision: ``"float32"``, or ``"bfloat16"`` for the layers that may.
+        compiled: Compile it, for each kind of sizes when it first occurs.
 
     Attributes:
         plan: The network's geometry.
     """
 
-    def __init__(self, model: nn.Module, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str | torch.device | None = None,
+        precision: str = "float32",
+        compiled: bool = False,
+    ) -> None:
         self.device = usual_device(device)
         self.stages = channels_last(Stages(model).to(self.device))
         self.plan = self.stages.plan
+        self._bfloat16 = precision == "bfloat16"
+        self._run = torch.compile(self.stages.run) if compiled else self.stages.run
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TorchRuntime:
+    def load(
+        cls, path: str | os.PathLike[str], precision: str = "float32", compiled: bool = False
+    ) -> TorchRuntime:
         """Engine for a checkpoint."""
-        return cls(load_model(path))
+        return cls(load_model(path), None, precision, compiled)
 
     def run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Compute maps of a network from other ones, as every engine does.
@@ -44,10 +56,11 @@ class TorchRuntime:
         Raises:
             FullyConvError: If there is too little memory.
         """
-        with torch.inference_mode():
+        lower = torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
+        with torch.inference_mode(), lower:
             try:
                 maps = {name: to_tensor(array, self.device) for name, array in given.items()}
-                made = self.stages.run(maps, wanted)
+                made = self._run(maps, wanted)
                 return {name: to_array(tensor) for name, tensor in made.items()}
             except (MemoryError, RuntimeError) as error:
                 if not is_memory_error(error):
