@@ -277,6 +277,7 @@ def test_bfloat16_is_near_and_not_the_same() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's compiler uses its own
 def test_compiled_by_torch() -> None:
     photo = read_photo(EXAMPLES / "wide_road_overcast.jpg")
     exact = Predictor("camvid", "torch")(photo)

@@ -111,7 +111,7 @@ def test_weights_too_large_for_float16(tiny: Path, tmp_path: Path) -> None:
 def test_one_size_alone(tiny: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     result = export(tiny, "onnx", out=tmp_path / "t.onnx", size=(40, 56))
-    assert [check.what for check in result.checks] == ["40 x 56"] * 2
+    assert [check.what for check in result.checks] == 2 * ["40 x 56"] + 2 * ["40 x 56, logits"]
     shape = onnx.load(result.files[0]).graph.input[0].type.tensor_type.shape
     assert [axis.dim_value for axis in shape.dim] == [1, 3, 40, 56]
     for runtime in ("onnx", "openvino"):
@@ -182,6 +182,9 @@ def test_what_is_asked_for_and_cannot_be(tiny: Path, tmp_path: Path) -> None:
         "are for int8, not for float32": lambda: export(tiny, "onnx", calibrate=tmp_path),
         r"size is \(0, 5\)": lambda: export(tiny, "onnx", size=(0, 5)),
         r"a file for onnx ends in .onnx": lambda: export(tiny, "onnx", out="x.xml"),
+        "leave out the pictures to verify on": lambda: export(
+            tiny, "onnx", size=(40, 56), verify_on=tmp_path
+        ),
         "give HEIGHTxWIDTH": lambda: run(["export", str(tiny), "--to", "onnx", "--size", "5by6"]),
     }
     for match, call in cases.items():

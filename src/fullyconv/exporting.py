@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -17,6 +17,7 @@ from fullyconv.checkpoint import Header, load_model, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.models.stages import Stages
 from fullyconv.photos import list_photos
+from fullyconv.preprocess import Preprocess
 from fullyconv.quantizing import Change, Pictures, quantize
 from fullyconv.runtimes.engine import optional
 from fullyconv.runtimes.open import open_runtime
@@ -24,8 +25,8 @@ from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.verifying import (
     SIZES,
     Check,
-    Engine,
     compare,
+    logits_by,
     photo_inputs,
     random_inputs,
     scored_by,
@@ -45,6 +46,7 @@ BOUNDS = {"float32": 1e-4, "float16": 2e-2}
 """Largest difference of scores from the network's that is let pass, relative to the largest."""
 LEAST_AGREEMENT = 0.9
 """Of int8: share of the pixels of the user's pictures that must keep their label."""
+_LOGITS = 3  # of the random pictures, of which the logits of every pixel are compared too
 _PHOTOS = 5  # of the user's pictures, given to both
 
 
@@ -104,6 +106,11 @@ def export(
             written, or does not say what the network says.
     """
     _check_request(to, precision, size, calibrate)
+    if size is not None and verify_on is not None:
+        raise UsageError(
+            "a file for pictures of one size is checked on noise of that size; leave out the "
+            "pictures to verify on"
+        )
     source = model_path(model)
     target = Path(out) if out is not None else Path(source.with_suffix(_SUFFIXES[to]).name)
     if target.suffix != _SUFFIXES[to]:
@@ -115,11 +122,7 @@ def export(
     with _beside(target) as folder:
         part = folder / target.name
         note, change = _write(network, header, to, part, size, precision, pictures)
-        inputs = chain(
-            random_inputs(header.preprocess, _sizes(to, size)),
-            photo_inputs(header.preprocess, photos[:_PHOTOS] if size is None else []),
-        )
-        checks = compare(scored_by(TorchRuntime(network, "cpu")), _opened(part, to), inputs)
+        checks = _compared(network, header.preprocess, to, part, _sizes(to, size), photos)
         bound = BOUNDS.get(precision)
         _judge(target, checks, bound, change)
         files = _install(folder, target)
@@ -175,8 +178,8 @@ def _write(
             f"it takes pictures of at least {smallest} x {smallest}" if size is None else ""
         ), None
     if to == "ncnn":
-        plan = Stages(network).plan
-        optional("fullyconv.runtimes.ncnn_writer").write_ncnn(network, header, plan, path, size)
+        write = optional("fullyconv.runtimes.ncnn_writer").write_ncnn
+        write(network, header, path, half=half, size=size)
         return "", None
     from fullyconv.runtimes.onnx_writer import write_onnx
 
@@ -211,13 +214,28 @@ def _write_openvino(
     return change
 
 
-def _opened(path: Path, to: str) -> Engine:
-    """The file as its own engine runs it."""
+def _compared(
+    network: nn.Module,
+    preprocess: Preprocess,
+    to: str,
+    path: Path,
+    sizes: Sequence[tuple[int, int]],
+    photos: Sequence[Path],
+) -> list[Check]:
+    """Give pictures to the network and to the file, in its own engine."""
+    inputs = chain(random_inputs(preprocess, sizes), photo_inputs(preprocess, photos[:_PHOTOS]))
+    expected = scored_by(TorchRuntime(network, "cpu"))
     if to == "torch":
         from fullyconv.runtimes.torch_writer import scores_of
 
-        return scores_of(path)
-    return scored_by(open_runtime(path, to).runtime)
+        return compare(expected, scores_of(path), inputs)
+    runtime = open_runtime(path, to).runtime
+    checks = compare(expected, scored_by(runtime), inputs)
+    if to != "ncnn":  # what other programs take
+        noise = random_inputs(preprocess, sizes[:_LOGITS])
+        renamed = ((f"{what}, logits", images) for what, images in noise)
+        checks += compare(expected, logits_by(runtime), renamed)
+    return checks
 
 
 def _judge(path: Path, checks: list[Check], bound: float | None, change: Change | None) -> None:

@@ -23,10 +23,10 @@ from fullyconv.models.fcn import Head
 from fullyconv.models.plan import Plan
 from fullyconv.models.stages import Stages
 from fullyconv.runtimes.engine import describe, optional
+from fullyconv.runtimes.torch_writer import TRACED
 
 OUTPUTS = ("scores", "logits")
 OPSET = 18  # of 2022: every engine of the last years reads it
-_TRACED = (2, 353, 321)  # number, height and width of the pictures it is traced with; any would do
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -91,7 +91,7 @@ def write_onnx(
     named = NamedMaps(model).eval()
     channels = header.model.in_channels
     if size is None:
-        example = torch.zeros(_TRACED[0], channels, *_TRACED[1:])
+        example = torch.zeros(TRACED[0], channels, *TRACED[1:])
         vary = torch.export.Dim.DYNAMIC
         shapes: Any = ({0: vary, 2: vary, 3: vary},)
     else:

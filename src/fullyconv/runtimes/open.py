@@ -129,8 +129,8 @@ def _open(path: Path, runtime: str, precision: str) -> Opened:
         openvino = OpenVinoRuntime(path, precision)
         return Opened(openvino, openvino.header, runtime)
     if runtime == "ncnn":
-        ncnn = optional("fullyconv.runtimes.ncnn").NcnnRuntime(path)
-        return Opened(ncnn, ncnn.header, runtime)
+        ncnn = optional("fullyconv.runtimes.ncnn").NcnnRuntime.load(path)
+        return Opened(ncnn, ncnn.folder.header, runtime)
     header = read_header(path)
     from fullyconv.runtimes.torch import TorchRuntime
 

@@ -18,7 +18,8 @@ from fullyconv.models.plan import Plan
 from fullyconv.runtimes.engine import describe
 from fullyconv.scores import Scores
 
-_TRACED = (2, 353, 321)  # number, height and width of the pictures it is traced with; any would do
+TRACED = (2, 353, 321)
+"""Number, height and width of the pictures that networks are traced with; any would do."""
 
 
 def write_torch(
@@ -46,7 +47,7 @@ def write_torch(
     """
     vary = torch.export.Dim.DYNAMIC
     shapes: Any = ({0: vary, 2: vary, 3: vary},) if size is None else None
-    number, height, width = _TRACED if size is None else (1, *size)
+    number, height, width = TRACED if size is None else (1, *size)
     example = torch.zeros(number, header.model.in_channels, height, width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about its own insides
