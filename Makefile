@@ -1,6 +1,6 @@
 # The single list of commands; CI and pre-commit call these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lint types clean
+.PHONY: help demo test test-all check format lint types shipped clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,10 @@ types: .venv/tested  ## Types, strictly
 format: .venv/tested  ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+shipped: .venv/tested  ## Export the shipped models anew, after their checkpoints have changed
+	for model in camvid nyudv2; do $(BIN)/fcn export $$model --to onnx --precision float16 \
+	  --out src/fullyconv/shipped/$$model.onnx || exit 1; done
 
 # Stamps: a second call reinstalls nothing unless what is to be installed has changed
 .venv/installed: pyproject.toml constraints.txt

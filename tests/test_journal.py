@@ -188,34 +188,42 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["fullyconv.predicting", "fullyconv.runtimes.torch"])
 
 
-def work(photos: Path, model: Path, out: Path, said: Connection) -> None:
-    """A run slow enough to be ended in the middle; says of each picture whether it was done."""
+def work(
+    photos: Path, model: Path, out: Path, said: Connection, done: int, ending: signal.Signals
+) -> None:
+    """A run that says of each picture whether it was done, and ends itself after so many."""
     torch.set_num_threads(1)
     os.close(2)
     os.open(os.devnull, os.O_WRONLY)
     label_one = Predictor.__call__
+    count = 0
 
     def slow(self: Predictor, photo: Any) -> Prediction:
         time.sleep(0.01)
         return label_one(self, photo)
 
+    def report(_: Any, result: Any, *__: Any) -> None:
+        nonlocal count
+        said.send(result is not None)
+        count += result is not None
+        if count == done:
+            os.kill(os.getpid(), ending)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Predictor, "__call__", slow)
-        predict(photos, model=model, out=out, report=lambda _, r, *__: said.send(r is not None))
+        predict(photos, model=model, out=out, report=report)
 
 
 def run_until(done: int, ending: signal.Signals, *where: Path) -> list[bool]:
     """What a run says that gets a signal when so many pictures are done."""
     ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=work, args=(*where, theirs))
+    process = FORKS.Process(target=work, args=(*where, theirs, done, ending))
     process.start()
     theirs.close()
     said: list[bool] = []
     with contextlib.suppress(EOFError):
         while True:
             said.append(ours.recv())
-            if sum(said) == done:
-                os.kill(process.pid or 0, ending)
     process.join()
     return said
 

@@ -236,7 +236,7 @@ def test_models_and_runtimes_that_do_not_exist(model: Path, tmp_path: Path) -> N
         FullyConvError, match=r"camvit: there is no such file, and no shipped model"
     ):
         model_path("camvit")
-    with pytest.raises(UsageError, match="no runtime 'tensorrt'. Known: auto, torch"):
+    with pytest.raises(UsageError, match="no runtime 'tensorrt'. Known: auto, ncnn, onnx"):
         Predictor(model, runtime="tensorrt")
 
 

@@ -37,7 +37,7 @@ def test_overlay_blends_each_pixel(data: st.DataObject, alpha: float) -> None:
             if labels[y, x] < 11:
                 color = CAMVID.palette[labels[y, x]]
                 pixel = [p * (1 - alpha) + c * alpha for p, c in zip(pixel, color, strict=True)]
-            assert np.abs(got[y, x] - np.array(pixel)).max() <= 0.5
+            assert np.abs(got[y, x] - np.array(pixel)).max() <= 0.5001  # rounding of the sum
 
 
 def test_overlay_is_half_and_half_unless_told() -> None:

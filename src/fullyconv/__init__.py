@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fullyconv.data.splitting import split_data
     from fullyconv.errors import FullyConvError
     from fullyconv.evaluation import evaluate
+    from fullyconv.exporting import export
     from fullyconv.heatmaps import HeatMap, heatmap
     from fullyconv.labels import IGNORE_INDEX, LabelSpace
     from fullyconv.losses import cross_entropy
@@ -47,6 +48,7 @@ _HOME = {
     "data.splitting": ("split_data",),
     "errors": ("FullyConvError",),
     "evaluation": ("evaluate",),
+    "exporting": ("export",),
     "heatmaps": ("HeatMap", "heatmap"),
     "labels": ("IGNORE_INDEX", "LabelSpace"),
     "losses": ("cross_entropy",),
@@ -88,6 +90,7 @@ __all__ = [
     "dilate",
     "evaluate",
     "expand_score",
+    "export",
     "export_data",
     "heatmap",
     "import_data",

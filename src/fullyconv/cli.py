@@ -11,6 +11,7 @@ import tyro
 import fullyconv
 from fullyconv.commands.data import data
 from fullyconv.commands.evaluate import evaluate
+from fullyconv.commands.export import export
 from fullyconv.commands.heatmap import heatmap
 from fullyconv.commands.info import info
 from fullyconv.commands.new import new
@@ -26,6 +27,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "train": train,
     "evaluate": evaluate,
+    "export": export,
     "heatmap": heatmap,
     "info": info,
     "weights": weights,
@@ -57,6 +59,7 @@ Fully convolutional networks: labels for every pixel of an image of any size.
   fcn new FOLDER                           propose a training run for your own pictures
   fcn train RECIPE --data.root FOLDER      train a network
   fcn evaluate MODEL FOLDER                score it
+  fcn export MODEL --to onnx               write it for another engine
   fcn heatmap cat.jpg --class "tabby cat"  where a classifier sees a class
   fcn info voc-fcn8s                       what a network is and costs
 

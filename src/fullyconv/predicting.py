@@ -17,11 +17,12 @@ from fullyconv.filming import FilmPrediction, Tick, film_files
 from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.journal import SUMMARY, Journal, stamp
 from fullyconv.labelling import Labelling, Report, is_film
-from fullyconv.photos import Photo, Sources, list_photos
+from fullyconv.photos import Photo, Sources, kind_of, list_photos
 from fullyconv.prediction import Output, Prediction, parse_outputs
 from fullyconv.predictor import Predictor
 from fullyconv.sources import read_source
 
+_MANY = 1000  # photographs: that engines differ in how fast they start no longer matters
 __all__ = ["SUMMARY", "Report", "encoded", "predict"]  # some are from other files
 
 
@@ -32,6 +33,7 @@ def predict(
     out: str | os.PathLike[str] = "predictions",
     save: str = "mask,overlay",
     runtime: str = "auto",
+    precision: str = "float32",
     flip: bool = False,
     scales: str | Sequence[float] = (1.0,),
     again: bool = False,
@@ -49,10 +51,11 @@ def predict(
     Args:
         sources: One or several files, folders, patterns, list files, addresses, ``camera:0``;
             see :func:`~fullyconv.photos.find_photos`. Sub-folders are kept.
-        model: Name of a shipped model, or a checkpoint.
+        model: Name of a shipped model, a checkpoint, or what ``fcn export`` wrote.
         out: Folder for the results, ``predictions.jsonl``, and ``predictions.json``.
         save: Any of mask, color, overlay and probs, comma-separated.
-        runtime: Engine.
+        runtime: Engine; ``"auto"`` takes the one that is done first.
+        precision: ``"float32"`` or ``"bfloat16"``.
         flip: Average with the mirrored photograph; see :mod:`fullyconv.augmented`.
         scales: Average over these scales of the photograph; numbers, or text with commas.
         again: Label what is finished again.
@@ -70,12 +73,9 @@ def predict(
             written.
         UsageError: If a setting does not exist.
     """
-    if frames not in ("drop", "queue"):
-        raise UsageError(f"frames is {frames!r}; it is drop or queue")
-    if every < 1:
-        raise UsageError(f"every is {every}; it is 1 for all frames, 2 for each second one, ...")
+    _check_frames(frames, every)
     kinds, factors = parse_outputs(save), parse_scales(scales)
-    predictor = open_predictor(model, runtime, flip, factors)
+    predictor = open_predictor(model, runtime, precision, flip, factors, about_how_many(sources))
     suffixes = BAND_SUFFIXES if predictor.header.preprocess.bands else IMAGE_SUFFIXES
     photos = partial(list_photos, sources, out, suffixes)
     total = _count(photos(), kinds)
@@ -83,6 +83,7 @@ def predict(
         "model": os.fspath(model),
         "file": stamp(Path(model_path(model))),
         "runtime": runtime,
+        "precision": precision,
         "save": kinds,
         "flip": flip,
         "scales": factors,
@@ -94,17 +95,24 @@ def predict(
     run = Labelling(predictor, journal, kinds, total, report, again=again)
     try:
         for films, group in groupby(photos(), is_film):
-            if films:
-                for photo in group:
-                    run.film(photo, every, frames == "drop", tick)
-            else:
+            if not films:
                 run.photos(group)
+                continue
+            for photo in group:
+                run.film(photo, every, frames == "drop", tick)
     except BaseException:
         with suppress(FullyConvError):  # the same disk may be full
             journal.close(about)
         raise
     journal.close(about)
     return run.failures
+
+
+def _check_frames(frames: str, every: int) -> None:
+    if frames not in ("drop", "queue"):
+        raise UsageError(f"frames is {frames!r}; it is drop or queue")
+    if every < 1:
+        raise UsageError(f"every is {every}; it is 1 for all frames, 2 for each second one, ...")
 
 
 def _count(photos: Iterable[Photo], kinds: Sequence[Output]) -> int:
@@ -124,6 +132,7 @@ def encoded(
     model: str | os.PathLike[str] = "camvid",
     save: str = "mask",
     runtime: str = "auto",
+    precision: str = "float32",
     flip: bool = False,
     scales: str | Sequence[float] = (1.0,),
 ) -> bytes:
@@ -134,6 +143,7 @@ def encoded(
         model: See :func:`predict`.
         save: One of mask, color, overlay and probs.
         runtime: See :func:`predict`.
+        precision: See :func:`predict`.
         flip: See :func:`predict`.
         scales: See :func:`predict`.
 
@@ -149,19 +159,31 @@ def encoded(
             "more, or for films"
         )
     _refuse_model(photo)
-    predictor = open_predictor(model, runtime, flip, parse_scales(scales))
+    predictor = open_predictor(model, runtime, precision, flip, parse_scales(scales))
     pixels = read_source(photo.path, predictor.header.preprocess.bands)
     return predictor(pixels).encode(kinds[0])
 
 
 def open_predictor(
-    model: str | os.PathLike[str], runtime: str, flip: bool, scales: tuple[float, ...]
+    model: str | os.PathLike[str],
+    runtime: str,
+    precision: str,
+    flip: bool,
+    scales: tuple[float, ...],
+    photos: int = 1,
 ) -> Predictor | AugmentedPredictor:
     """The predictor that settings ask for; see :func:`predict`."""
-    predictor = Predictor(model, runtime)
+    predictor = Predictor(model, runtime, precision, photos)
     if flip or scales != (1.0,):
         return AugmentedPredictor(predictor, flip, scales)
     return predictor
+
+
+def about_how_many(sources: Sources) -> int:
+    """How many photographs sources may name, at a glance: one for a file, many for all else."""
+    named = [sources] if isinstance(sources, str | os.PathLike) else sources
+    one = [kind_of(os.fspath(source)) == "photo" and Path(source).is_file() for source in named]
+    return sum(1 if is_one else _MANY for is_one in one)
 
 
 def _refuse_model(photo: Photo) -> None:

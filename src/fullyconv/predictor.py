@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.bands import read_bands
-from fullyconv.checkpoint import Header, model_path, read_header
-from fullyconv.errors import UsageError
+from fullyconv.checkpoint import Header
+from fullyconv.errors import FullyConvError
 from fullyconv.images import take_photo
 from fullyconv.labels import LabelSpace
 from fullyconv.prediction import Prediction
 from fullyconv.preprocess import Pixels
+from fullyconv.runtimes.open import open_runtime
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
 
@@ -24,12 +26,22 @@ class Predictor:
     """A model ready to label photographs of any size.
 
     Args:
-        model: Name of a shipped model (``"camvid"``) or path of a checkpoint.
-        runtime: Engine; ``"auto"`` takes PyTorch.
+        model: Name of a shipped model (``"camvid"``), or path of a checkpoint or of what
+            ``fcn export`` wrote.
+        runtime: Engine: torch, torch-compiled, onnx, openvino or ncnn; ``"auto"`` takes the one
+            that is done first (:func:`~fullyconv.runtimes.open.open_runtime`).
+        precision: ``"float32"`` or ``"bfloat16"``.
+        photos: About how many pictures there are to label.
+
+    Attributes:
+        header: What the model says about itself.
+        runtime: The engine.
+        engine: Its name.
 
     Raises:
-        FullyConvError: If the model cannot be read.
-        UsageError: If there is no such engine.
+        FullyConvError: If the model cannot be read, or the engine is not installed or cannot open
+            it.
+        UsageError: If there is no such engine, or it has no such precision.
 
     Example:
         >>> predictor = Predictor("camvid")
@@ -37,20 +49,23 @@ class Predictor:
         (40, 30)
     """
 
-    def __init__(self, model: str | os.PathLike[str], runtime: str = "auto") -> None:
-        if runtime not in ("auto", "torch"):
-            raise UsageError(f"there is no runtime {runtime!r}. Known: auto, torch.")
-        path = model_path(model)
-        self.header: Header = read_header(path)
-        from fullyconv.runtimes.torch import TorchRuntime
-
-        self.runtime: Runtime = TorchRuntime.load(path)
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        runtime: str = "auto",
+        precision: str = "float32",
+        photos: int = 1,
+    ) -> None:
+        opened = open_runtime(model, runtime, precision, photos)
+        self.runtime: Runtime = opened.runtime
+        self.header: Header = opened.header
+        self.engine = opened.engine
 
     @classmethod
     def of(cls, runtime: Runtime, header: Header) -> Predictor:
         """Predictor of a network that is already in memory."""
         predictor = cls.__new__(cls)
-        predictor.runtime, predictor.header = runtime, header
+        predictor.runtime, predictor.header, predictor.engine = runtime, header, ""
         return predictor
 
     @property
@@ -66,7 +81,8 @@ class Predictor:
                 several inputs an array (H, W, C) of them all.
 
         Raises:
-            FullyConvError: If the photograph cannot be read or has another form.
+            FullyConvError: If the photograph cannot be read or has another form, or the network
+                gives no numbers for it.
         """
         return self._prediction(*self.read(photo))
 
@@ -85,6 +101,11 @@ class Predictor:
     def _prediction(self, image: Pixels, name: str) -> Prediction:
         batch = {"images": self.header.preprocess(image)[None]}
         coarse = self.runtime.run(batch, ["scores"])["scores"][0]
+        if not np.isfinite(coarse).all():
+            raise FullyConvError(
+                f"{name or 'image'}: the network's scores are NaN or infinite; its weights are "
+                "damaged, or this precision is too low for it"
+            )
         scores = Scores(coarse, self.runtime.plan.landing, *image.shape[:2])
         shown, first = self.header.preprocess.picture(image), self.labels.num_classes
         heads, at = {}, first

@@ -125,7 +125,7 @@ class WireFile:
             if self._fields_left < 0:
                 raise self.error(
                     offset,
-                    f"more than {MAX_FIELDS} fields, which no Caffe file has; the file is damaged",
+                    f"more than {MAX_FIELDS} fields, which no network has; the file is damaged",
                 )
             field = self._field(offset, stop)
             yield field

@@ -18,6 +18,7 @@ def predict(
     out: Path = Path("predictions"),
     save: str = "auto",
     runtime: str = "auto",
+    precision: str = "float32",
     flip: tyro.conf.FlagCreatePairsOff[bool] = False,
     scales: str = "1",
     again: tyro.conf.FlagCreatePairsOff[bool] = False,
@@ -32,11 +33,14 @@ def predict(
         sources: Photographs and films: files, folders (with their sub-folders), patterns, lists
             (NAME.txt or @NAME, a path on each line), https addresses, camera:0, and - for the
             standard input.
-        model: Name of a shipped model (camvid: streets; nyudv2: rooms), or a checkpoint.
+        model: Name of a shipped model (camvid: streets; nyudv2: rooms), a checkpoint, or what
+            fcn export wrote.
         out: Folder for the results; - writes the one result to the standard output.
         save: Any of mask, color, overlay and probs, comma-separated; auto: mask,overlay, and mask
             to the standard output.
-        runtime: Engine: auto or torch.
+        runtime: Engine: torch, torch-compiled, onnx, openvino, ncnn; auto takes the one that is
+            done first.
+        precision: float32, or bfloat16 (openvino, torch): faster on some processors, less exact.
         flip: Average with the mirrored photograph: twice the time, a little more accurate.
         scales: Average over the photograph at these scales: 0.75,1,1.25.
         again: Label again what is finished.
@@ -49,8 +53,13 @@ def predict(
     if save == "auto":
         save = "mask" if to_stdout else "mask,overlay"
     options: dict[str, Any] = {
-        "model": model, "save": save, "runtime": runtime, "flip": flip, "scales": scales,
-    }  # fmt: skip
+        "model": model,
+        "save": save,
+        "runtime": runtime,
+        "precision": precision,
+        "flip": flip,
+        "scales": scales,
+    }
     if to_stdout:
         content = verb.encoded(sources, **options)
         if sys.stdout.isatty():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -14,6 +14,12 @@ from fullyconv.errors import UsageError
 from fullyconv.models.backbones.backbone import Backbone
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import BilinearUpsample, LearnedUpsample, trace
+
+
+def crop(x: Tensor, offset: int, to: Tensor) -> Tensor:
+    """Caffe's Crop layer: the part of ``x`` from ``offset`` on, in ``to``'s height and width."""
+    height, width = to.shape[-2:]
+    return x[..., offset : offset + height, offset : offset + width]
 
 
 class Head(nn.Module):
@@ -39,6 +45,7 @@ class Head(nn.Module):
         offset: For each landing, Caffe's crop offset: which upsampled cell lies on cell 0 of the
             finer grid. Negative: the finer grid starts first and is cropped instead.
         map: Where the logits lie: on the image's own pixels, with the receptive field.
+        crop: How a map is cut to another's size; a writer of graphs puts an operation here.
 
     Raises:
         UsageError: If the backbone has no features at the prediction stride, or there is no class.
@@ -67,6 +74,7 @@ class Head(nn.Module):
             )
         self.skip_scale = dict(zip((32, 16, 8), (1.0, *skip_scale), strict=True))
         self.edge = backbone.edge
+        self.crop: Callable[[Tensor, int, Tensor], Tensor] = crop
         self.score = nn.ModuleDict()
         for s in self.taps:
             self.score[str(s)] = score = nn.Conv2d(backbone.channels[s], num_classes, 1)
@@ -102,6 +110,10 @@ class Head(nn.Module):
     def forward(self, features: dict[int, Tensor], images: Tensor) -> Tensor:
         """Return the logits; shapes as in the class docstring."""
         scores = self.fuse([self.score_tap(s, features[s]) for s in self.taps])
+        return self.land(scores, images)
+
+    def land(self, scores: Tensor, images: Tensor) -> Tensor:
+        """Logits (N, num_classes, H, W): the fused scores upsampled onto the images' pixels."""
         return self._land("1", scores, images)[0]
 
     def score_tap(self, stride: int, tap: Tensor) -> Tensor:
@@ -125,14 +137,8 @@ class Head(nn.Module):
         upsampled = self.upsample[name](scores)
         offset = self.offset[name]
         if offset >= 0:
-            return _crop(upsampled, offset, finer), finer
-        return upsampled, _crop(finer, -offset, upsampled)
-
-
-def _crop(x: Tensor, offset: int, to: Tensor) -> Tensor:
-    """Caffe's Crop layer: the part of ``x`` from ``offset`` on, in ``to``'s height and width."""
-    height, width = to.shape[-2:]
-    return x[..., offset : offset + height, offset : offset + width]
+            return self.crop(upsampled, offset, finer), finer
+        return upsampled, self.crop(finer, -offset, upsampled)
 
 
 class FCN(nn.Module):

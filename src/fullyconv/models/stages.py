@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, lcm
 
 import torch
@@ -24,6 +24,8 @@ class Stages(nn.Module):
 
     Attributes:
         plan: Its geometry.
+        shortcuts: For each stream, a quicker way from the image to all features; see
+            :meth:`shorten`.
 
     Shape:
         images (N, C, H, W) to coarse scores (N, classes of all heads, h, w).
@@ -34,6 +36,7 @@ class Stages(nn.Module):
         self.streams = nn.ModuleList(
             model.streams.values() if isinstance(model, LateFusion) else [model]
         )
+        self.shortcuts = nn.ModuleList()
         self.plan = _plan(self._backbones, self._heads(0))
 
     @property
@@ -43,6 +46,16 @@ class Stages(nn.Module):
 
     def _heads(self, stream: int) -> list[Head]:
         return [module for module in self.streams[stream].modules() if isinstance(module, Head)]
+
+    def shorten(self, how: Callable[[Backbone], nn.Module]) -> None:
+        """Give each backbone a module that makes the same features of whole images, but quicker.
+
+        Args:
+            how: From a backbone to that module; to the backbone itself, if there is no such way.
+        """
+        shortcuts = [how(backbone) for backbone in self._backbones]
+        if shortcuts != self._backbones:
+            self.shortcuts = nn.ModuleList(shortcuts)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the coarse scores; shapes as in the class docstring."""
@@ -62,12 +75,23 @@ class Stages(nn.Module):
             self._make(name, maps)
         return {name: maps[name] for name in wanted}
 
+    def logits(self, scores: Tensor, images: Tensor) -> Tensor:
+        """Logits (N, classes of all heads, H, W) of the coarse scores (N, classes, h, w)."""
+        heads = self._heads(0)
+        parts = _split(scores, [head.num_classes for head in heads])
+        return _joined([head.land(part, images) for head, part in zip(heads, parts, strict=True)])
+
+    def _streams(self, maps: Tensor) -> Sequence[Tensor]:
+        """The part of each stream; nothing is done where there is one, so that graphs are plain."""
+        return maps.chunk(len(self.streams), 1) if len(self.streams) > 1 else [maps]
+
     def _from_images(self, maps: dict[str, Tensor]) -> None:
-        """Every feature map at once: a backbone may know a shorter way than layer after layer."""
-        parts = maps["images"].chunk(len(self.streams), 1)
-        features = [b(part) for b, part in zip(self._backbones, parts, strict=True)]
+        """Every feature map at once: there may be a shorter way than layer after layer."""
+        parts = self._streams(maps["images"])
+        ways = self.shortcuts or self._backbones
+        features = [way(part) for way, part in zip(ways, parts, strict=True)]
         for stride in features[0]:
-            maps.setdefault(f"features{stride}", torch.cat([f[stride] for f in features], 1))
+            maps.setdefault(f"features{stride}", _joined([f[stride] for f in features]))
 
     def _make(self, name: str, maps: dict[str, Tensor]) -> None:
         if name in maps:
@@ -79,36 +103,43 @@ class Stages(nn.Module):
         elif name.startswith("scores"):
             stride = int(name.removeprefix("scores"))
             self._make(f"features{stride}", maps)
-            parts = maps[f"features{stride}"].chunk(len(self.streams), 1)
+            parts = self._streams(maps[f"features{stride}"])
             scores = [
                 head.score_tap(stride, part)
                 for number, part in enumerate(parts)
                 for head in self._heads(number)
             ]
-            maps[name] = torch.cat(scores, 1)
+            maps[name] = _joined(scores)
         else:
             piece = next(p for p in self.plan.pieces if p.target == name)
             self._make(piece.source, maps)
             stage = name.removeprefix("features")
-            parts = maps[piece.source].chunk(len(self.streams), 1)
+            parts = self._streams(maps[piece.source])
             made = [
                 b.stages[stage](b.whole(part) if piece.source == "images" else part)
                 for b, part in zip(self._backbones, parts, strict=True)
             ]
-            maps[name] = torch.cat(made, 1)
+            maps[name] = _joined(made)
 
     def _fuse(self, scores: Sequence[Tensor]) -> Tensor:
         """Each stream's heads, and the mean over the streams."""
         streams = []
-        for number, parts in enumerate(
-            zip(*(s.chunk(len(self.streams), 1) for s in scores), strict=True)
-        ):
+        for number, parts in enumerate(zip(*map(self._streams, scores), strict=True)):
             heads = self._heads(number)
             classes = [head.num_classes for head in heads]
-            split = [part.split(classes, 1) for part in parts]
+            split = [_split(part, classes) for part in parts]
             fused = [head.fuse([p[i] for p in split]) for i, head in enumerate(heads)]
-            streams.append(torch.cat(fused, 1))
+            streams.append(_joined(fused))
         return streams[0] if len(streams) == 1 else torch.stack(streams).mean(0)
+
+
+def _split(scores: Tensor, classes: Sequence[int]) -> Sequence[Tensor]:
+    """Those of each head; nothing is done where there is one."""
+    return torch.split(scores, list(classes), 1) if len(classes) > 1 else [scores]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]
 
 
 def _plan(backbones: Sequence[Backbone], heads: Sequence[Head]) -> Plan:

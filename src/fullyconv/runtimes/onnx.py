@@ -1,0 +1,88 @@
+"""The ONNX Runtime engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullyconv.errors import FullyConvError
+from fullyconv.runtimes.engine import (
+    as_input,
+    check_classes,
+    description,
+    first_line,
+    made,
+    optional,
+)
+from fullyconv.runtimes.onnx_file import OnnxFile
+from fullyconv.runtimes.runtime import Maps
+from fullyconv.runtimes.threads import processors
+
+_Session = tuple[Any, list[str]]  # and the maps that it takes
+
+
+class OnnxRuntime:
+    """A network exported to .onnx, on the processor.
+
+    For each combination of given and wanted maps the part of the graph between them is a session
+    of its own, made when it is first asked for.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        plan: The network's geometry.
+        header: What the file says about itself.
+
+    Raises:
+        FullyConvError: If ONNX Runtime is not installed, or the file cannot be read, was not
+            exported by fullyconv, or holds a graph that does not fit its header.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self._file = OnnxFile(path)
+        self.header, self.plan = description(path, self._file.metadata)
+        check_classes(path, self.header, (*self._file.shape("scores"), 0, 0)[1])
+        self._engine = optional("onnxruntime")
+        self._sessions: dict[tuple[frozenset[str], tuple[str, ...]], _Session] = {}
+        self._session(("images",), ("scores",))  # what nobody can use is refused at once
+
+    def run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Compute maps of a network from other ones, as every engine does.
+
+        Raises:
+            FullyConvError: If there is too little memory, or the maps do not fit the graph.
+        """
+        maps = {name: as_input(given[name]) for name in wanted if name in given}
+        names = tuple(name for name in wanted if name not in given)
+        if not names:
+            return maps
+        session, taken = self._session(tuple(given), names)
+        feeds = {name: as_input(given[name]) for name in taken}
+        fixed = self._file.shape("images")
+        arrays = made(self.path, feeds, lambda: session.run(names, feeds), fixed)
+        return maps | dict(zip(names, arrays, strict=True))
+
+    def _session(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> _Session:
+        key = (frozenset(given), wanted)
+        if key not in self._sessions:
+            model, taken = self._file.cut(given, wanted)
+            options = self._engine.SessionOptions()
+            options.intra_op_num_threads = processors()
+            options.log_severity_level = 3  # errors, which are raised anyway
+            try:
+                session = self._engine.InferenceSession(
+                    model, options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # each failure is of a class of its own
+                raise FullyConvError(
+                    f"{self.path}: ONNX Runtime does not take its graph ({first_line(error)}); "
+                    "export the checkpoint again"
+                ) from error
+            self._sessions[key] = session, taken
+        return self._sessions[key]
