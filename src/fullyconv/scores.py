@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,9 @@ class Scores:
         landing: How they lie on the pixels.
         height: Of the picture, in pixels.
         width: Of the picture, in pixels.
+        top: Row of the picture that is row 0 here, where this is a band of a larger one's rows.
+        first: Coarse row of the picture that is row 0 of ``coarse``.
+        cells: Coarse rows of the picture; 0 if ``coarse`` holds them all.
 
     Example:
         >>> scores = Scores(np.eye(2, dtype=np.float32)[:, None], AS_THEY_ARE, 1, 2)
@@ -38,6 +41,9 @@ class Scores:
     landing: Landing
     height: int
     width: int
+    top: int = 0
+    first: int = 0
+    cells: int = 0
 
     @classmethod
     def of(cls, logits: NDArray[np.float32]) -> Scores:
@@ -46,7 +52,7 @@ class Scores:
 
     def part(self, start: int, stop: int) -> Scores:
         """Those of some of the classes."""
-        return Scores(self.coarse[start:stop], self.landing, self.height, self.width)
+        return replace(self, coarse=self.coarse[start:stop])
 
     def labels(self) -> NDArray[Any]:
         """(H, W): the class of the highest score of each pixel, the lowest id of equals.
@@ -76,9 +82,8 @@ class Scores:
 
     def _band(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Of some rows: the weights of coarse rows, and those (classes, n, W) at full width."""
-        rows, columns = self.coarse.shape[1:]
-        first, weights = _weights(self.landing, start, stop, rows)
-        coarse = self.coarse[:, first : first + weights.shape[1]]
+        columns = self.coarse.shape[2]
+        weights, coarse = self._rows(start, stop)
         if self.landing == AS_THEY_ARE:
             return weights, coarse[:, :, : self.width]
         wide = np.empty((*coarse.shape[:2], self.width), np.float32)
@@ -88,6 +93,13 @@ class Scores:
             part = coarse[:, :, first : first + across.shape[1]]
             np.matmul(part, across.T, out=wide[:, :, left:right])
         return weights, wide
+
+    def _rows(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of some rows: the weights of coarse rows, and those (classes, n, w)."""
+        cells = self.cells or self.coarse.shape[1]
+        first, weights = _weights(self.landing, self.top + start, self.top + stop, cells)
+        first -= self.first
+        return weights, self.coarse[:, first : first + weights.shape[1]]
 
 
 @lru_cache(maxsize=1024)  # some kilobytes each; pictures of one size share them
