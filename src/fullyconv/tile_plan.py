@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import ceil, sqrt
+from math import ceil
 
 from fullyconv.errors import FullyConvError
 from fullyconv.models.plan import Piece, Plan
@@ -14,9 +14,9 @@ from fullyconv.models.plan import Piece, Plan
 _CELLS = "scores"
 _HEAD_ROWS = 8  # of the coarsest tap, that one band adds: 256 pixels at stride 32
 _HEAD_NUMBERS = 1 << 24  # that the head works on at once, about: 64 MB
-_HELD = 3  # times the widest layer's numbers that engines hold; measured: 1.5 to 3
-_FAST = 1 << 23  # numbers (32 MiB) up to which a layer's rate does not depend on the tile's size
-_MOVED = 500  # multiplications in the time in which a number beyond that is moved
+# measured with OpenVINO and `camvid`, on two cores of a Xeon
+_HELD = 2.5  # times the widest layer's numbers that the engine holds, at once
+_MOVED = 60  # multiplications that take as long as reading or writing a number of that layer
 _GROWTH = 1.25  # from one side that is tried to the next
 
 
@@ -125,6 +125,7 @@ class Tiling:
         cells: Rows and columns of each map of the whole picture.
         rows: For each piece of the network, and for the head, the parts of its rows.
         columns: Likewise of its columns.
+        sides: What :func:`plan_tiles` takes to make the same tiles again.
         memory: Bytes that are needed at once, about, beside the engine and its weights.
     """
 
@@ -134,6 +135,7 @@ class Tiling:
     cells: Mapping[str, tuple[int, int]]
     rows: tuple[tuple[Part, ...], ...]
     columns: tuple[tuple[Part, ...], ...]
+    sides: tuple[tuple[int, ...], ...]
     memory: int
 
     @cached_property
@@ -179,7 +181,7 @@ def plan_tiles(
     budget: int,
     pixel_bytes: int = 3,
     classes: int = 64,
-    sides: Sequence[int] | None = None,
+    sides: Sequence[Sequence[int]] | None = None,
 ) -> Tiling:
     """Choose tiles that take the least time within a budget of memory.
 
@@ -189,48 +191,48 @@ def plan_tiles(
         budget: Bytes.
         pixel_bytes: Of a pixel as it is read.
         classes: Class scores, of all heads and streams.
-        sides: Source cells along the side of each piece's tiles, and coarse cells of the head's;
-            else they are chosen.
+        sides: Rows and columns, at most, of each piece's tiles in source cells, and of the head's
+            in cells of the coarsest tap; else they are chosen.
 
     Raises:
         FullyConvError: If the smallest tiles take more than the budget.
     """
     space = _Space(plan, cells, pixel_bytes, classes)
-    head = _head_sides(plan, cells, classes)
     if sides is None:
-        chosen = min(space.candidates(), key=lambda lengths: space.cost(lengths, budget))
-        if space.memory(chosen) > budget:
+        options, memory = _choose(space, budget)
+        if memory > budget:
             height, width = cells["images"]
             raise FullyConvError(
-                f"a picture of {height} x {width} pixels takes at least "
-                f"{space.memory(chosen) / 1e6:,.0f} MB, but {budget / 1e6:,.0f} MB may be used; "
-                "allow more, or cut it into strips from top to bottom"
+                f"a picture of {height} x {width} pixels takes at least {memory / 1e6:,.0f} MB, "
+                f"but {budget / 1e6:,.0f} MB may be used; allow more, or cut it into strips from "
+                "top to bottom"
             )
+        sides = [*(option.sides for option in options), _head_sides(plan, classes)]
     else:
-        *chosen, side = sides
-        head = (side, side)
+        options = [space.option(n, tuple(side)) for n, side in enumerate(sides[:-1])]
+        memory = space.memory(options)
     rows, columns = [], []
-    for piece, length in zip(plan.pieces, chosen, strict=True):
+    for piece, side in zip(plan.pieces, sides[:-1], strict=True):
         reach, source, target = Reach.of(piece), cells[piece.source], cells[piece.target]
-        rows.append(reach.split(source[0], target[0], length))
-        columns.append(reach.split(source[1], target[1], length))
+        rows.append(reach.split(source[0], target[0], side[0]))
+        columns.append(reach.split(source[1], target[1], side[1]))
     reach, ratio = Reach.of_head(plan), plan.ratios[-1]
     coarse, fused = cells[f"scores{plan.taps[0]}"], cells[_CELLS]
-    rows.append(reach.split(coarse[0] * ratio, fused[0], head[0] * ratio))
-    columns.append(reach.split(coarse[1] * ratio, fused[1], head[1] * ratio))
+    rows.append(reach.split(coarse[0] * ratio, fused[0], sides[-1][0] * ratio))
+    columns.append(reach.split(coarse[1] * ratio, fused[1], sides[-1][1] * ratio))
     height, width = cells["images"]
-    memory = space.memory(chosen)
-    return Tiling(plan, height, width, dict(cells), tuple(rows), tuple(columns), memory)
+    limits = tuple(map(tuple, sides))
+    return Tiling(plan, height, width, dict(cells), tuple(rows), tuple(columns), limits, memory)
 
 
 def whole_memory(plan: Plan, height: int, width: int) -> int:
     """Bytes that a picture takes, about, if it is not cut."""
-    scale, most = 1, 0
+    scale, most = 1, 0.0
     for piece in plan.pieces:
         area = _extent(piece, height // scale + 1) * _extent(piece, width // scale + 1)
         most = max(most, 4 * _HELD * piece.floats * area)
         scale *= piece.stride
-    return most
+    return round(most)
 
 
 def fused_cells(plan: Plan, taps: Sequence[int]) -> tuple[list[int], int]:
@@ -253,73 +255,99 @@ def _extent(piece: Piece, count: int) -> int:
     return max(count, piece.cells(count) * piece.stride) if count >= piece.first else count
 
 
-def _head_sides(
-    plan: Plan, cells: Mapping[str, tuple[int, int]], classes: int
-) -> tuple[int, int]:
+def _head_sides(plan: Plan, classes: int) -> tuple[int, int]:
     rows = _HEAD_ROWS + 2 * plan.reach
-    ratio = plan.ratios[-1]
-    columns = _HEAD_NUMBERS // (classes * rows * ratio**2)
+    columns = _HEAD_NUMBERS // (classes * rows * plan.ratios[-1] ** 2)
     return rows, max(columns, 8 * plan.reach)
 
 
 @dataclass(frozen=True)
+class _Option:
+    """Tiles of a piece: their sides, what they cost, and what is held because of them."""
+
+    sides: tuple[int, int]
+    cost: float
+    engine: int
+    rows: int
+
+
+def _choose(space: _Space, budget: int) -> tuple[list[_Option], int]:
+    """The options that take the least time within a budget, or else the least memory; its bytes."""
+    best: tuple[float, list[_Option], int] | None = None
+    every = [space.options(number) for number in range(len(space.plan.pieces))]
+    levels = {min(option.engine for option in options) for options in every}
+    top = max(levels)  # the engine must hold the smallest tile of each piece
+    while top < max(budget, 2 * max(levels)):
+        fitting = [_fastest([o for o in options if o.engine <= top]) for options in every]
+        for chosen in product(*fitting):
+            memory = space.memory(chosen)
+            cost = sum(o.cost for o in chosen) if memory <= budget else 1e30 * memory
+            if best is None or cost < best[0]:
+                best = cost, list(chosen), memory
+        top = ceil(top * _GROWTH)
+    assert best is not None
+    return best[1:]
+
+
+def _fastest(options: Sequence[_Option]) -> list[_Option]:
+    """Those than which none is both faster and content with fewer rows."""
+    kept: list[_Option] = []
+    for option in sorted(options, key=lambda o: (o.rows, o.cost)):
+        if not kept or option.cost < kept[-1].cost:
+            kept.append(option)
+    return kept
+
+
+@dataclass(frozen=True)
 class _Space:
-    """What tiles of some sides cost."""
+    """What tiles cost in time and memory."""
 
     plan: Plan
     cells: Mapping[str, tuple[int, int]]
     pixel_bytes: int
     classes: int
 
-    def candidates(self) -> product[tuple[int, ...]]:
+    def options(self, number: int) -> list[_Option]:
+        """Tiles of every size of one piece."""
+        piece = self.plan.pieces[number]
+        least, longest = Reach.of(piece).least, self.cells[piece.source]
         sides = []
-        for piece in self.plan.pieces:
-            least, longest = Reach.of(piece).least, max(self.cells[piece.source])
+        for most in longest:
             steps = [least]
-            while steps[-1] < longest and 4 * piece.floats * steps[-1] ** 2 < 1 << 32:
+            while steps[-1] < most:
                 steps.append(ceil(steps[-1] * _GROWTH))
             sides.append(steps)
-        return product(*sides)
+        return [self.option(number, (h, w)) for h, w in product(*sides)]
 
-    def cost(self, lengths: Sequence[int], budget: int) -> float:
-        """Multiplications that the work takes as long as; of too large tiles, the memory."""
-        memory = self.memory(lengths)
-        if memory > budget:
-            return 1e30 * memory
-        total = 0.0
-        for piece, length in zip(self.plan.pieces, lengths, strict=True):
-            margin = Reach.of(piece).after - Reach.of(piece).before - piece.stride
-            done = 1.0
-            for count in self.cells[piece.source]:
-                side = min(length, count)
-                done *= _extent(piece, side) * max(1, (count - margin) / max(1, side - margin))
-            numbers = piece.floats * self._area(piece, length)
-            slow = max(0.0, 1 - sqrt(_FAST / numbers)) * min(_MOVED * piece.floats, piece.work)
-            total += done * (piece.work + slow)
-        return total
+    def option(self, number: int, sides: tuple[int, int]) -> _Option:
+        piece = self.plan.pieces[number]
+        reach, counts = Reach.of(piece), self.cells[piece.source]
+        margin = reach.after - reach.before - piece.stride
+        done = area = 1
+        for side, count in zip(sides, counts, strict=True):
+            extent = _extent(piece, min(side, count))
+            area *= extent
+            parts = max(1, -(-(count - margin) // max(1, side - margin)))
+            done *= extent * parts if parts > 1 else _extent(piece, count)
+        cost = float(done) * (piece.work + _MOVED * piece.floats)
+        engine = round(4 * _HELD * piece.floats) * area
+        height = min(sides[0], counts[0])
+        scale = self.cells["images"][0] / counts[0]
+        fine = self.cells[self.plan.scored[-1]]
+        ahead = min(fine[0], height * scale / self.plan.landing.factor)
+        rows = height * self._row_bytes(piece.source) + 6 * ahead * self.classes * fine[1]
+        if number + 1 < len(self.plan.pieces):
+            rows += height // piece.stride * self._row_bytes(piece.target)
+        return _Option(sides, cost, engine, round(rows))
 
-    def _area(self, piece: Piece, length: int) -> int:
-        height, width = (_extent(piece, min(length, n)) for n in self.cells[piece.source])
-        return height * width
+    def memory(self, chosen: Sequence[_Option]) -> int:
+        """Bytes that are held at once."""
+        rows = sum(option.rows for option in chosen)
+        fixed = 4 * _HEAD_NUMBERS + 2 * 256 * self.cells["images"][1]  # the head's; labels
+        return fixed + rows + max(option.engine for option in chosen)
 
-    def memory(self, lengths: Sequence[int]) -> int:
-        """Bytes: of the largest tile in the engine, and of the rows that are kept of each map."""
-        engine = rows = ahead = made = 0
-        scale = 1
-        for piece, length in zip(self.plan.pieces, lengths, strict=True):
-            height, width = self.cells[piece.source]
-            kept = min(height, length + made)  # and what comes in at once
-            if piece.source == "images":
-                rows += 2 * kept * width * self.pixel_bytes
-            else:
-                channels = next(p.channels for p in self.plan.pieces if p.target == piece.source)
-                rows += 4 * kept * width * channels
-            engine = max(engine, 4 * _HELD * piece.floats * self._area(piece, length))
-            ahead += length * scale  # pixel rows by which the finest scores are ahead
-            scale *= piece.stride
-            made = min(length, height) // piece.stride
-        height, width = self.cells["images"]
-        finest = self.plan.landing.factor
-        seen = ahead + (_HEAD_ROWS + 2 * self.plan.reach) * finest * self.plan.ratios[-1]
-        scores = 2 * 4 * self.classes * min(seen, height) * width // finest**2
-        return engine + rows + scores + 4 * _HEAD_NUMBERS
+    def _row_bytes(self, name: str) -> int:
+        width = self.cells[name][1]
+        if name == "images":
+            return 2 * width * self.pixel_bytes  # one part ahead
+        return 4 * width * next(p.channels for p in self.plan.pieces if p.target == name)

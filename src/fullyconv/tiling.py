@@ -232,6 +232,8 @@ class _Stream:
         for name, block in blocks.items():
             self.maps[name].put(block)
         self._forget(piece.source, stage)
+        # engines keep what a piece took; the next piece's tiles shall have that memory
+        getattr(self.runtime, "release", _nothing)()
 
     def _wanted(self, target: str) -> list[str]:
         """Of a piece: its target, where another piece reads it, and its class scores."""
@@ -283,6 +285,10 @@ class _Stream:
 
     def _tap_rows(self, part: Part) -> dict[str, tuple[int, int]]:
         return _taps(self.plan, self.tiling.cells, part, axis=0)
+
+
+def _nothing() -> None:
+    """For engines that keep no memory between runs."""
 
 
 def _taps(
