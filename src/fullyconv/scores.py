@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fullyconv.models.plan import Landing
 
-_ROWS, _COLUMNS = 64, 256  # pixels worked on at once: few enough to stay in the processor's caches
+# pixels worked on at once: few enough to stay in the processor's caches
+_ROWS, _COLUMNS, _BLOCK = 64, 256, 1024
 AS_THEY_ARE = Landing(1, 1, 0, 0)
 """Scores that lie on the pixels already."""
 
@@ -59,16 +60,13 @@ class Scores:
 
         uint8; uint16 if there are more than 256 classes.
         """
-        classes = len(self.coarse)
-        labels = np.zeros((self.height, self.width), np.uint8 if classes <= 256 else np.uint16)
+        kind = np.uint8 if len(self.coarse) <= 256 else np.uint16
+        labels = np.zeros((self.height, self.width), kind)
         for start in range(0, self.height, _ROWS):
             band = labels[start : start + _ROWS]
             weights, scores = self._band(start, start + len(band))
-            best = weights @ scores[0]
-            for number in range(1, classes):
-                logits = weights @ scores[number]
-                np.copyto(band, labels.dtype.type(number), where=logits > best)
-                np.maximum(best, logits, out=best)
+            for left in range(0, self.width, _BLOCK):
+                _highest(weights, scores[:, :, left : left + _BLOCK], band[:, left : left + _BLOCK])
         return labels
 
     def logits(self) -> NDArray[np.float32]:
@@ -100,6 +98,17 @@ class Scores:
         first, weights = _weights(self.landing, self.top + start, self.top + stop, cells)
         first -= self.first
         return weights, self.coarse[:, first : first + weights.shape[1]]
+
+
+def _highest(
+    weights: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[Any]
+) -> None:
+    """Write the class of the highest score of each pixel into ``labels``, which hold 0."""
+    best = weights @ scores[0]
+    for number in range(1, len(scores)):
+        logits = weights @ scores[number]
+        np.copyto(labels, labels.dtype.type(number), where=logits > best)
+        np.maximum(best, logits, out=best)
 
 
 @lru_cache(maxsize=1024)  # some kilobytes each; pictures of one size share them
