@@ -14,6 +14,7 @@ from fullyconv.prediction import Prediction
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
+from fullyconv.tiling import picture_scores
 from fullyconv.visualize import first_picture
 
 
@@ -69,8 +70,13 @@ class Predictor:
         return self._prediction(image, name)
 
     def _prediction(self, image: Pixels, name: str) -> Prediction:
-        batch = {"images": self.header.preprocess(image)[None]}
-        coarse = self.runtime.run(batch, ["scores"])["scores"][0]
+        spaces = [self.labels, *self.header.heads.values()]
+        coarse = picture_scores(
+            self.runtime,
+            self.header.preprocess,
+            image,
+            classes=sum(space.num_classes for space in spaces),
+        )
         scores = Scores(coarse, self.runtime.plan.landing, *image.shape[:2])
         shown, first = first_picture(image), self.labels.num_classes
         heads, at = {}, first

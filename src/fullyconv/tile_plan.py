@@ -162,6 +162,13 @@ class Tiling:
         """How many parts of maps the engine is given."""
         return sum(len(r) * len(c) for r, c in zip(self.rows, self.columns, strict=True))
 
+    def describe(self) -> str:
+        """What the work will take, in a line."""
+        return (
+            f"{self.height} x {self.width} pixels in {self.tiles:,} tiles: about "
+            f"{self.memory / 1e6:,.0f} MB beside the engine, {self.overhead:.0%} computed twice"
+        )
+
     @property
     def overhead(self) -> float:
         """What is computed twice, as a share of what the whole picture takes."""
@@ -343,8 +350,12 @@ class _Space:
     def memory(self, chosen: Sequence[_Option]) -> int:
         """Bytes that are held at once."""
         rows = sum(option.rows for option in chosen)
-        fixed = 4 * _HEAD_NUMBERS + 2 * 256 * self.cells["images"][1]  # the head's; labels
-        return fixed + rows + max(option.engine for option in chosen)
+        head_rows = _HEAD_ROWS + 2 * self.plan.reach
+        ratio = self.plan.ratios[-1]
+        across = self.cells[_CELLS][1] * ratio
+        head = 4 * min(_HEAD_NUMBERS, self.classes * head_rows * ratio * across)
+        labels = 2 * _HEAD_ROWS * ratio * self.plan.landing.factor * self.cells["images"][1]
+        return head + labels + rows + max(option.engine for option in chosen)
 
     def _row_bytes(self, name: str) -> int:
         width = self.cells[name][1]

@@ -14,12 +14,14 @@ from fullyconv.models.plan import Plan
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.runtime import Maps, Runtime
 from fullyconv.scores import Scores
-from fullyconv.tile_plan import Part, Tiling, fused_cells
+from fullyconv.tile_plan import Part, Tiling, fused_cells, plan_tiles, whole_memory
 
 Read = Callable[[int, int], Pixels]
 """Pixel rows, from and up to, of a picture: (rows, W, C)."""
 Prepare = Callable[[Pixels], NDArray[np.float32]]
 """Pixels (h, w, C) to a network's input (C, h, w)."""
+
+_SMALL = 1 << 28  # bytes that any machine has
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,57 @@ def label_bands(
     """
     with _Ahead(read, [(part.start, part.stop) for part in tiling.rows[0]]) as rows:
         yield from _Stream(runtime, rows, prepare, tiling).bands(start)
+
+
+def picture_scores(
+    runtime: Runtime,
+    prepare: Prepare,
+    image: Pixels,
+    *,
+    classes: int,
+    budget: int | None = None,
+    say: Callable[[str], object] | None = None,
+) -> NDArray[np.float32]:
+    """Coarse scores of a picture in memory: in tiles, if the whole would take too much.
+
+    Args:
+        runtime: The engine.
+        prepare: The preprocessing.
+        image: (H, W, C).
+        classes: Scores of all heads.
+        budget: Bytes that the network may take; None for half of what is free.
+        say: Told, before the work starts, of the tiles, if there are any.
+
+    Returns:
+        (classes, h, w) float32.
+
+    Raises:
+        FullyConvError: If even the smallest tiles take more, or as the engine does.
+    """
+    height, width, channels = image.shape
+    whole = whole_memory(runtime.plan, height, width)
+    if whole > (_SMALL if budget is None else budget):
+        budget = _free() // 2 if budget is None else budget
+        if whole > budget:
+            cells = map_cells(runtime, channels, height, width)
+            size = channels * image.dtype.itemsize
+            tiling = plan_tiles(
+                runtime.plan, cells, budget=budget, pixel_bytes=size, classes=classes
+            )
+            if say is not None:
+                say(tiling.describe())
+            coarse = np.zeros((classes, *cells["scores"]), np.float32)
+            for band in label_bands(runtime, lambda a, b: image[a:b], prepare, tiling):
+                part = band.scores.coarse
+                coarse[:, band.scores.first : band.scores.first + part.shape[1]] = part
+            return coarse
+    return runtime.run({"images": prepare(image)[None]}, ["scores"])["scores"][0]
+
+
+def _free() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 class _Ahead:
