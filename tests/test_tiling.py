@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_stages import NETWORKS
 from torch import nn
 
 from fullyconv.errors import FullyConvError
@@ -18,7 +19,6 @@ from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.scores import Scores
 from fullyconv.tile_plan import Reach, Tiling, plan_tiles, whole_memory
 from fullyconv.tiling import Band, label_bands, map_cells, picture_scores
-from test_stages import NETWORKS
 
 _BUDGETS = (50, 100, 400)  # MiB
 _RUNTIMES: dict[str, TorchRuntime] = {}
@@ -45,9 +45,7 @@ def picture(name: str, height: int, width: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(height, width, channels)).astype(np.float32)
 
 
-def tiled(
-    runtime: TorchRuntime, image: np.ndarray, tiling: Tiling, start: int = 0
-) -> list[Band]:
+def tiled(runtime: TorchRuntime, image: np.ndarray, tiling: Tiling, start: int = 0) -> list[Band]:
     return list(label_bands(runtime, lambda a, b: image[a:b], planes, tiling, start))
 
 
@@ -61,7 +59,9 @@ def check(name: str, height: int, width: int, sides: list[tuple[int, int]], star
     whole = Scores(coarse[0], runtime.plan.landing, height, width)
     bands = tiled(runtime, image, tiling, start % len(tiling.bands))
     row = tiling.bands[start % len(tiling.bands)][0]
-    assert [band.start for band in bands] == [row, *(band.stop for band in bands[:-1])][: len(bands)]
+    assert [band.start for band in bands] == [row, *(band.stop for band in bands[:-1])][
+        : len(bands)
+    ]
     if not bands:
         assert row == height
         return
@@ -190,5 +190,3 @@ def test_work_and_numbers_of_a_piece() -> None:
     products = 9 * (3 * 16 + 16 * 16 + (16 * 32 + 32 * 32) / 4 + (32 * 64 + 2 * 64 * 64) / 16)
     assert first.work == pytest.approx(products, rel=1e-3)
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
-
-

@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 import secrets
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_text, write_whole
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
-from fullyconv.rasters import gdal
+from fullyconv.raster_sources import at_work, gdal
 
 _TILE = 512  # side of the tiles that are stored, in pixels
 
@@ -48,7 +48,7 @@ class PartFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("r+b" if self.path.exists() else "w+b") as file:
                 file.seek(row * int(np.prod(self.shape)))
-                file.write(np.ascontiguousarray(rows))
+                file.write(np.ascontiguousarray(rows).data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -109,8 +109,7 @@ def write_geotiff(
     if not layers:
         profile["nodata"] = IGNORE_INDEX
     try:
-        with warnings.catch_warnings(), library.Env(GDAL_CACHEMAX=64):
-            warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)
+        with at_work(library):
             with library.open(temporary, "w", **profile) as file:
                 _describe(file, space, layers)
                 for start, rows in part.rows():
@@ -175,14 +174,13 @@ def write_polygons(path: Path, labels: Path, space: LabelSpace) -> int:
         FullyConvError: If it cannot be written.
     """
     library = gdal()
-    features, warp = (__import__(f"rasterio.{n}", fromlist=[n]) for n in ("features", "warp"))
+    features, warp = import_module("rasterio.features"), import_module("rasterio.warp")
     count = 0
 
     def write(file: Any) -> None:
         nonlocal count
         file.write(b'{"type": "FeatureCollection", "features": [')
-        with warnings.catch_warnings(), library.open(labels) as raster:
-            warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)
+        with at_work(library), library.open(labels) as raster:
             found = features.shapes(library.band(raster, 1), transform=raster.transform)
             for shape, value in found:
                 if value == IGNORE_INDEX:

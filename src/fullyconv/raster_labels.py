@@ -18,7 +18,8 @@ from fullyconv.files import write_json
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.predictor import Predictor
 from fullyconv.raster_files import PartFile, remove, write_geotiff, write_polygons
-from fullyconv.rasters import Raster, gdal, open_raster
+from fullyconv.raster_sources import gdal
+from fullyconv.rasters import Raster, open_raster
 from fullyconv.tile_plan import Tiling, plan_tiles
 from fullyconv.tiling import Band, label_bands, map_cells
 
@@ -201,7 +202,9 @@ class _Journal:
         ours = {name: value for name, value in self._job.items() if name != "scores"}
         for name in ours:
             if job.get(name) != ours[name]:
-                raise self._other(f"is of another run ({name} is {job.get(name)}, not {ours[name]})")
+                raise self._other(
+                    f"is of another run ({name} is {job.get(name)}, not {ours[name]})"
+                )
         now = np.asarray(self._job["scores"])
         if probe.shape != now.shape or abs(probe - now).max() > _NEAR * abs(now).max():
             raise self._other("was made by another model")

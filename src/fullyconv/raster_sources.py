@@ -1,34 +1,67 @@
-"""Raster files through rasterio, and TIFF through tifffile where rasterio cannot."""
+"""Files read by windows: through rasterio, TIFF through tifffile where that cannot, and .npy."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
-from fullyconv.rasters import Source, gdal
 
+_CACHE_MB = 64  # of decoded blocks; GDAL's own default is a twentieth of the machine's memory
+_SAFE = {"GDAL_CACHEMAX": _CACHE_MB, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 _TIFF = frozenset({".tif", ".tiff", ".btf", ".tf8"})
 
 
-def open_source(path: Path, settings: Mapping[str, Any]) -> Source:
-    """Open a file with the library that can.
+class Source(Protocol):
+    """A file whose rows can be read one part after the other.
 
-    Args:
-        path: The file.
-        settings: Of GDAL.
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        channels: That there are to choose from.
+        dtype: As stored.
+        block: Rows and columns that are stored, and so damaged, together.
+        alpha: Number, from 0, of the channel that says how opaque pixels are; None without.
+        place: Coordinate system and transform, as rasterio has them; empty if there are none.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: np.dtype[Any]
+    block: tuple[int, int]
+    alpha: int | None
+    place: dict[str, Any]
+
+    def read(
+        self, channels: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
+    ) -> NDArray[Any]:
+        """Values (rows, columns, channels) as stored; raises whatever the library does."""
+        ...
+
+    def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """(rows, columns): which pixels have a value; None if all have."""
+        ...
+
+
+def open_source(path: Path) -> Source:
+    """Open a file with the library that can.
 
     Raises:
         FullyConvError: If none can.
     """
+    if path.suffix.lower() == ".npy":
+        return NumpySource(path)
     library = gdal()
     try:
-        return RasterioSource(library, path, settings)
+        return RasterioSource(library, path)
     except library.errors.RasterioError as error:
         reason = str(error)
     if path.suffix.lower() in _TIFF:
@@ -41,13 +74,44 @@ def open_source(path: Path, settings: Mapping[str, Any]) -> Source:
     raise FullyConvError(f"{path}: this is no raster that can be read here ({reason})")
 
 
+class NumpySource:
+    """An array file, of which only what is read comes into memory."""
+
+    alpha: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise FullyConvError(f"{path}: this is no array file (.npy), {error}") from error
+        if array.ndim not in (2, 3) or array.dtype.kind not in "uif" or array.size == 0:
+            raise FullyConvError(
+                f"{path}: a picture is an array (H, W) or (H, W, channels) of numbers; this one is "
+                f"{array.dtype} of shape {array.shape}"
+            )
+        self._array = array if array.ndim == 3 else array[..., None]
+        self.height, self.width, self.channels = self._array.shape
+        self.dtype = array.dtype
+        self.block = (256, self.width)
+        self.place: dict[str, Any] = {}
+
+    def read(
+        self, channels: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
+    ) -> NDArray[Any]:
+        """As :class:`Source`."""
+        part = np.array(self._array[slice(*rows), slice(*columns)])
+        return part if list(channels) == list(range(part.shape[2])) else part[..., list(channels)]
+
+    def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        """As :class:`Source`: all."""
+
+
 class RasterioSource:
     """A file that GDAL reads; a palette's indices become colours."""
 
-    def __init__(self, library: Any, path: Path, settings: Mapping[str, Any]) -> None:
-        self._library, self._settings = library, settings
-        with warnings.catch_warnings(), library.Env(**settings):
-            warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)
+    def __init__(self, library: Any, path: Path) -> None:
+        self._library = library
+        with at_work(library):
             self._file = file = library.open(path)
             enums = library.enums
             if file.count == 0:
@@ -69,9 +133,10 @@ class RasterioSource:
     def read(
         self, channels: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
     ) -> NDArray[Any]:
-        """As :class:`fullyconv.rasters.Source`."""
+        """As :class:`Source`."""
         if self._palette is not None:
-            return self._palette[self._read(1, rows, columns)][..., list(channels)]
+            colors = self._palette[self._read(1, rows, columns)]
+            return np.asarray(colors[..., list(channels)])
         different = sorted(set(channels))
         values = self._read([n + 1 for n in different], rows, columns)
         return np.ascontiguousarray(
@@ -79,10 +144,10 @@ class RasterioSource:
         )
 
     def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """As :class:`fullyconv.rasters.Source`."""
+        """As :class:`Source`."""
         if not self._masked:
             return None
-        with self._library.Env(**self._settings):
+        with at_work(self._library):
             masks = self._file.read_masks(window=(rows, columns))
         known: NDArray[np.bool_] = (masks != 0).any(0)
         return known
@@ -92,7 +157,7 @@ class RasterioSource:
         self._file.close()
 
     def _read(self, bands: Any, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[Any]:
-        with self._library.Env(**self._settings):
+        with at_work(self._library):
             values: NDArray[Any] = self._file.read(bands, window=(rows, columns))
         return values
 
@@ -109,31 +174,35 @@ def _palette(file: Any, enums: Any) -> NDArray[np.uint8] | None:
 class TiffSource:
     """A TIFF read strip by strip, or tile by tile, as they are needed; no georeference."""
 
-    alpha = None
+    alpha: int | None = None
 
     def __init__(self, path: Path) -> None:
         import tifffile
 
         self._file = tifffile.TiffFile(path)
+        try:
+            self._open(path)
+        except Exception:
+            self._file.close()
+            raise
+
+    def _open(self, path: Path) -> None:
         self._page: Any = self._file.pages[0]
-        if self._page.imagedepth != 1 or self._page.dtype is None:
+        page: Any = self._page
+        if page.imagedepth != 1 or page.dtype is None:
             raise FullyConvError(f"{path}: this TIFF is no picture of rows and columns")
-        self.height, self.width = self._page.imagelength, self._page.imagewidth
-        self.channels = self._page.samplesperpixel
-        self.dtype = np.dtype(self._page.dtype)
-        tiled = self._page.is_tiled
-        self.block = (
-            (self._page.tilelength, self._page.tilewidth)
-            if tiled
-            else (min(self._page.rowsperstrip, self.height), self.width)
-        )
+        self.height, self.width = page.imagelength, page.imagewidth
+        self.channels = page.samplesperpixel
+        self.dtype: np.dtype[Any] = np.dtype(page.dtype)
+        strip = (min(page.rowsperstrip, self.height), self.width)
+        self.block = (page.tilelength, page.tilewidth) if page.is_tiled else strip
         self.place: dict[str, Any] = {}
         self.read([0], (0, 1), (0, 1))
 
     def read(
         self, channels: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
     ) -> NDArray[Any]:
-        """As :class:`fullyconv.rasters.Source`."""
+        """As :class:`Source`."""
         tall, wide = self.block
         across, down = -(-self.width // wide), -(-self.height // tall)
         separate = self._page.planarconfig == 2
@@ -151,7 +220,7 @@ class TiffSource:
         return part[..., list(channels)]
 
     def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        """As :class:`fullyconv.rasters.Source`: all."""
+        """As :class:`Source`: all."""
 
     def close(self) -> None:
         """Close the file."""
@@ -167,3 +236,25 @@ class TiffSource:
             return np.zeros((*self.block, shape[-1]), self.dtype)
         values: NDArray[Any] = decoded.reshape(decoded.shape[-3:])
         return values
+
+
+def gdal() -> Any:
+    """The package that reads and writes GeoTIFF.
+
+    Raises:
+        FullyConvError: If it is not installed.
+    """
+    try:
+        return import_module("rasterio")
+    except ImportError as error:
+        raise FullyConvError(
+            'large rasters need rasterio, which is not installed: pip install "fullyconv[raster]"'
+        ) from error
+
+
+@contextmanager
+def at_work(library: Any) -> Iterator[None]:
+    """GDAL with bounded memory, and no warning about pictures without a place on earth."""
+    with warnings.catch_warnings(), library.Env(**_SAFE):
+        warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)
+        yield

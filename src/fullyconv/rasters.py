@@ -7,50 +7,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import IMAGE_SUFFIXES, MAX_PIXELS
-
-_CACHE_MB = 64  # of decoded blocks; GDAL's own default is a twentieth of the machine's memory
-_SAFE = {"GDAL_CACHEMAX": _CACHE_MB, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-
-
-class Source(Protocol):
-    """A file whose rows can be read one part after the other.
-
-    Attributes:
-        height: In pixels.
-        width: In pixels.
-        channels: That there are to choose from.
-        dtype: As stored.
-        block: Rows and columns that are stored, and so damaged, together.
-        alpha: Number, from 0, of the channel that says how opaque pixels are; None without.
-        place: Coordinate system and transform, as rasterio has them; empty if there are none.
-    """
-
-    height: int
-    width: int
-    channels: int
-    dtype: np.dtype[Any]
-    block: tuple[int, int]
-    alpha: int | None
-    place: dict[str, Any]
-
-    def read(
-        self, channels: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
-    ) -> NDArray[Any]:
-        """Values (rows, columns, channels) as stored; raises whatever the library does."""
-        ...
-
-    def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """(rows, columns): which pixels have a value; None if all have."""
-        ...
+from fullyconv.raster_sources import Source, open_source
 
 
 @dataclass
@@ -132,7 +97,7 @@ class Raster:
         if self.scale is not None:
             low, high = self.scale
             scaled = (values.astype(np.float32) - low) * (255 / (high - low))
-            return np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8)
+            return np.asarray(np.nan_to_num(scaled).clip(0, 255).round(), np.uint8)
         if values.dtype == np.uint16:
             return (values // 257).astype(np.uint8)  # as images.to_rgb
         return np.ascontiguousarray(values, np.uint8)
@@ -166,10 +131,12 @@ def open_raster(
     path = Path(path)
     if not path.is_file():
         raise FullyConvError(f"{path}: there is no such file")
-    source = _open(path)
+    source = open_source(path)
     try:
         if scale is not None and not scale[0] < scale[1]:
-            raise UsageError(f"scale {scale[0]:g} to {scale[1]:g} is empty; give two rising numbers")
+            raise UsageError(
+                f"scale {scale[0]:g} to {scale[1]:g} is empty; give two rising numbers"
+            )
         if scale is None and source.dtype not in (np.uint8, np.uint16):
             raise FullyConvError(
                 f"{path}: its numbers are {source.dtype}, which has no range that is black to "
@@ -200,46 +167,6 @@ def _chosen(
     return tuple(there)
 
 
-def _open(path: Path) -> Source:
-    if path.suffix.lower() == ".npy":
-        return NumpySource(path)
-    from fullyconv.raster_sources import open_source
-
-    return open_source(path, _SAFE)
-
-
-class NumpySource:
-    """An array file, of which only what is read comes into memory."""
-
-    alpha = None
-
-    def __init__(self, path: Path) -> None:
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise FullyConvError(f"{path}: this is no array file (.npy), {error}") from error
-        if array.ndim not in (2, 3) or array.dtype.kind not in "uif" or array.size == 0:
-            raise FullyConvError(
-                f"{path}: a picture is an array (H, W) or (H, W, channels) of numbers; this one is "
-                f"{array.dtype} of shape {array.shape}"
-            )
-        self._array = array if array.ndim == 3 else array[..., None]
-        self.height, self.width, self.channels = self._array.shape
-        self.dtype = array.dtype
-        self.block = (256, self.width)
-        self.place: dict[str, Any] = {}
-
-    def read(
-        self, channels: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
-    ) -> NDArray[Any]:
-        """As :class:`Source`."""
-        part = np.array(self._array[slice(*rows), slice(*columns)])
-        return part if list(channels) == list(range(part.shape[2])) else part[..., list(channels)]
-
-    def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        """As :class:`Source`: all."""
-
-
 def is_raster(path: str | os.PathLike[str]) -> bool:
     """Whether a file is one to read by windows: an array, georeferenced, or too large for Pillow.
 
@@ -251,7 +178,7 @@ def is_raster(path: str | os.PathLike[str]) -> bool:
     if not path.is_file() or (path.suffix.lower() in IMAGE_SUFFIXES - _GEO and _small(path)):
         return False
     try:
-        source = _open(path)
+        source = open_source(path)
     except FullyConvError:
         return False
     getattr(source, "close", lambda: None)()
@@ -264,17 +191,3 @@ _GEO = frozenset({".tif", ".tiff"})
 def _small(path: Path) -> bool:
     """Whether a photograph cannot have too many pixels; the best JPEGs take 40 to a byte."""
     return path.stat().st_size * 40 < MAX_PIXELS
-
-
-def gdal() -> Any:
-    """The package that reads and writes GeoTIFF.
-
-    Raises:
-        FullyConvError: If it is not installed.
-    """
-    try:
-        return import_module("rasterio")
-    except ImportError as error:
-        raise FullyConvError(
-            'large rasters need rasterio, which is not installed: pip install "fullyconv[raster]"'
-        ) from error

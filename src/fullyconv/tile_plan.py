@@ -72,7 +72,7 @@ class Reach:
         return cls(-margin, margin + 1, 1, ratio, 2 * margin + 2 * ratio)
 
     def split(self, source: int, target: int, length: int) -> tuple[Part, ...]:
-        """Parts of at most so many source cells, as few as there can be, and all of nearly one size.
+        """Parts of at most so many source cells: few, and nearly all of one size.
 
         Args:
             source: Source cells of the whole map.
@@ -216,7 +216,7 @@ def plan_tiles(
             )
         sides = [*(option.sides for option in options), _head_sides(plan, classes)]
     else:
-        options = [space.option(n, tuple(side)) for n, side in enumerate(sides[:-1])]
+        options = [space.option(n, (side[0], side[1])) for n, side in enumerate(sides[:-1])]
         memory = space.memory(options)
     rows, columns = [], []
     for piece, side in zip(plan.pieces, sides[:-1], strict=True):

@@ -128,11 +128,12 @@ def picture_scores(
     Raises:
         FullyConvError: If even the smallest tiles take more, or as the engine does.
     """
-    height, width, channels = image.shape
+    height, width, *rest = image.shape
     whole = whole_memory(runtime.plan, height, width)
     if whole > (_SMALL if budget is None else budget):
         budget = _free() // 2 if budget is None else budget
         if whole > budget:
+            channels = rest[0]
             cells = map_cells(runtime, channels, height, width)
             size = channels * image.dtype.itemsize
             tiling = plan_tiles(
@@ -145,7 +146,8 @@ def picture_scores(
                 part = band.scores.coarse
                 coarse[:, band.scores.first : band.scores.first + part.shape[1]] = part
             return coarse
-    return runtime.run({"images": prepare(image)[None]}, ["scores"])["scores"][0]
+    scores = runtime.run({"images": prepare(image)[None]}, ["scores"])["scores"]
+    return np.asarray(scores[0])
 
 
 def _free() -> int:
@@ -209,9 +211,7 @@ class _Rows:
 class _Stream:
     """The maps of a picture, each made as far down as the next one needs it."""
 
-    def __init__(
-        self, runtime: Runtime, pixels: _Ahead, prepare: Prepare, tiling: Tiling
-    ) -> None:
+    def __init__(self, runtime: Runtime, pixels: _Ahead, prepare: Prepare, tiling: Tiling) -> None:
         self.runtime, self.pixels, self.prepare, self.tiling = runtime, pixels, prepare, tiling
         self.plan = tiling.plan
         self.maps = {name: _Rows() for name in tiling.cells}
@@ -348,7 +348,9 @@ def _taps(
     plan: Plan, cells: Mapping[str, tuple[int, int]], part: Part, axis: int
 ) -> dict[str, tuple[int, int]]:
     """Cells, from and up to, of each tap's scores that a part of the fused ones is made from."""
-    finest, counts, starts = plan.ratios[-1], [], []
+    finest = plan.ratios[-1]
+    counts: list[int] = []
+    starts: list[int] = []
     for name, ratio in zip(plan.scored, plan.ratios, strict=True):
         total = cells[name][axis]
         cut = not counts and part.stop < total * finest  # finer ones are cropped to the coarsest
