@@ -147,12 +147,12 @@ def main() -> None:
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ).stdout
     result = json.loads(output.splitlines()[-1])
     rate = height * width / 1e6 / result["seconds"]
+    whole = result["whole"]
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, runtime "
-        f"{options.runtime}\n"
-        f"labelled in {result['seconds']:.1f} s: {rate:.2f} megapixels/s, {rate / result['whole']:.2f} "
-        f"of the {result['whole']:.2f} of whole pictures of 1000 x 1000\n"
-        f"peak resident memory {result['peak']:,.0f} MiB, of which {result['first']:,.0f} before the "
+        f"{options.runtime}\nlabelled in {result['seconds']:.1f} s: {rate:.2f} megapixels/s, "
+        f"{rate / whole:.2f} of the {whole:.2f} of whole pictures of 1000 x 1000\n"
+        f"peak resident memory {result['peak']:,.0f} MiB, {result['first']:,.0f} of it before the "
         "first tile"
     )
 

@@ -17,6 +17,7 @@ _HEAD_NUMBERS = 1 << 24  # that the head works on at once, about: 64 MB
 # measured with OpenVINO and `camvid`, on two cores of a Xeon
 _HELD = 2.5  # times the widest layer's numbers that the engine holds, at once
 _MOVED = 60  # multiplications that take as long as reading or writing a number of that layer
+_NEAR = 13_000_000  # numbers up to which that is so; of larger layers it takes twice as long
 _GROWTH = 1.25  # from one side that is tried to the next
 
 
@@ -336,7 +337,8 @@ class _Space:
             area *= extent
             parts = max(1, -(-(count - margin) // max(1, side - margin)))
             done *= extent * parts if parts > 1 else _extent(piece, count)
-        cost = float(done) * (piece.work + _MOVED * piece.floats)
+        moved = _MOVED * (1 if piece.floats * area <= _NEAR else 2)
+        cost = float(done) * (piece.work + moved * piece.floats)
         engine = round(4 * _HELD * piece.floats) * area
         height = min(sides[0], counts[0])
         scale = self.cells["images"][0] / counts[0]
