@@ -24,7 +24,7 @@ from fullyconv.tile_plan import Tiling, plan_tiles
 from fullyconv.tiling import Band, label_bands, map_cells
 
 _SHARE = 4  # of the available memory, one part of so many is used
-_MOST = 5 << 28  # bytes: 1.25 GiB, beyond which tiles hardly get faster
+_MOST = 1 << 30  # bytes, so that all of the program takes less than 1.5
 _WAITING = 2  # bands that may wait to be written
 _NEAR = 1e-2  # by which the scores of one model may differ between engines, of the largest
 
@@ -38,7 +38,7 @@ class RasterOptions:
         scale: Values that become black and white; None for the whole range of 8 or 16 bits.
         probabilities: Write them too: a layer of 8 bits per class, 255 being 1.
         polygons: Write GeoJSON too.
-        memory: Bytes that tiles may take; None for a quarter of what is free, at most 1.25 GiB.
+        memory: Bytes that tiles may take; None for a quarter of what is free, at most 1 GiB.
     """
 
     bands: tuple[int, ...] | None = None

@@ -139,9 +139,9 @@ class RasterioSource:
             return np.asarray(colors[..., list(channels)])
         different = sorted(set(channels))
         values = self._read([n + 1 for n in different], rows, columns)
-        return np.ascontiguousarray(
-            values[[different.index(n) for n in channels]].transpose(1, 2, 0)
-        )
+        if list(channels) != different:
+            values = values[[different.index(n) for n in channels]]
+        return values.transpose(1, 2, 0)  # as planes in memory: networks take them so
 
     def known(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_] | None:
         """As :class:`Source`."""

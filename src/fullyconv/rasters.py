@@ -100,7 +100,7 @@ class Raster:
             return np.asarray(np.nan_to_num(scaled).clip(0, 255).round(), np.uint8)
         if values.dtype == np.uint16:
             return (values // 257).astype(np.uint8)  # as images.to_rgb
-        return np.ascontiguousarray(values, np.uint8)
+        return np.asarray(values, np.uint8)
 
 
 @contextmanager
