@@ -486,7 +486,7 @@ def test_memory_stays_flat_over_a_long_film(tmp_path: Path) -> None:
 
     done: list[int] = []
     film = Endless()
-    label_film(film, threshold, tmp_path, "a", ["mask"], tick=lambda n, _: done.append(n))
+    label_film(film, threshold, tmp_path, "a", ["mask"], tick=lambda n, *_: done.append(n))
     assert len(done) == 200
     assert film.most <= 8 + 8 + 8 + 3  # read ahead, before the network, and behind it
 

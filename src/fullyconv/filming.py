@@ -20,7 +20,7 @@ from fullyconv.pipeline import ahead_of, flow
 from fullyconv.prediction import Output, Prediction
 from fullyconv.visualize import beside, legend
 
-Tick = Callable[[int, int], object]
+Tick = Callable[[int, int, str], object]
 """Told after each frame how many are done and how many there are, 0 where that is not known."""
 SUFFIXES: dict[Output, str] = {"mask": "mkv", "color": "mp4", "overlay": "mp4"}
 
@@ -189,7 +189,7 @@ class _Labelled:
         """Say that a frame is done."""
         self.told += 1
         if self.tick is not None:
-            self.tick(self.told, self.film.count)
+            self.tick(self.told, self.film.count, "frame")
 
     def result(self) -> FilmPrediction:
         """What was counted."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -16,11 +18,16 @@ from fullyconv.pipeline import AHEAD, flow
 from fullyconv.prediction import Output, Prediction, file_name
 from fullyconv.predictor import Predictor
 from fullyconv.preprocess import Pixels
+from fullyconv.raster_labels import RasterOptions, RasterResult, label_raster
+from fullyconv.rasters import is_raster
 from fullyconv.sources import read_source
+from fullyconv.tile_plan import Tiling
 
 _Result = TypeVar("_Result")
 Report = Callable[[Path | str, _Result | FullyConvError, Sequence[Path], int, int], object]
 """Told of each photograph that is finished; see :func:`fullyconv.predict`."""
+Say = Callable[[str], object]
+"""Told of what will be done, before it is."""
 _MEMORY = 256 * 1024**2  # bytes of decoded pictures before the network, and likewise behind it
 
 
@@ -29,12 +36,31 @@ def is_film(photo: Photo) -> bool:
     return kind_of(photo.path) in ("clip", "camera")
 
 
+def _said_of(made: RasterResult) -> str:
+    """The blocks of a raster that could not be read, in a sentence."""
+    blocks = [f"rows {a} to {b - 1}, columns {c} to {d - 1}" for a, b, c, d in made.damaged]
+    return f"{'; '.join(blocks)} cannot be read, and are void in {made.files[0]}"
+
+
 class Entry(NamedTuple):
     """A photograph, its number, and the mark it is recorded by: of before it was read."""
 
     number: int
     photo: Photo
     mark: str | None
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a run goes about its sources; see :func:`fullyconv.predict`."""
+
+    again: bool
+    every: int
+    drop: bool
+    tiles: bool
+    raster: RasterOptions
+    tick: Tick | None
+    say: Say | None
 
 
 class Labelling:
@@ -46,7 +72,7 @@ class Labelling:
         kinds: What to write.
         total: How many photographs and films there are.
         report: Told of each, in order; see :func:`~fullyconv.predict`.
-        again: Label what is finished again.
+        manner: How.
 
     Attributes:
         failures: A sentence for each that could not be labelled.
@@ -58,15 +84,31 @@ class Labelling:
         journal: Journal,
         kinds: Sequence[Output],
         total: int,
-        report: Report[Prediction | FilmPrediction | None] | None,
-        *,
-        again: bool,
+        report: Report[Prediction | FilmPrediction | RasterResult | None] | None,
+        manner: Manner,
     ) -> None:
         self.predictor, self.journal, self.kinds, self.total = predictor, journal, kinds, total
-        self.report, self.again = report, again
+        self.report, self.manner = report, manner
         self.failures: list[str] = []
         self.number = 0
         self.heads = tuple(predictor.header.heads)
+
+    def label(self, sources: Iterator[Photo]) -> None:
+        """Label them all, in order."""
+        for way, group in groupby(sources, self._way):
+            if way is None:
+                self.photos(group)
+                continue
+            for photo in group:
+                way(photo)
+
+    def _way(self, photo: Photo) -> Callable[[Photo], None] | None:
+        """What labels a source that is no photograph."""
+        if is_film(photo):
+            return self.film
+        bands = self.predictor.header.preprocess.bands  # whose numbers are read as they are
+        by_rows = kind_of(photo.path) == "photo" and (self.manner.tiles or is_raster(photo.path))
+        return self.raster if by_rows and not bands else None
 
     def photos(self, photos: Iterator[Photo]) -> None:
         """Label still pictures."""
@@ -92,8 +134,9 @@ class Labelling:
 
         flow(self._entries(photos), prepare, work, finish, self._photo_done, room=room)
 
-    def film(self, photo: Photo, every: int, drop: bool, tick: Tick | None) -> None:
+    def film(self, photo: Photo) -> None:
         """Label a film."""
+        every, drop, tick = self.manner.every, self.manner.drop, self.manner.tick
         (entry,) = self._entries(iter([photo]))
         entry = entry._replace(mark=entry.mark and f"{entry.mark} every {every}")
         if self._is_finished(entry):
@@ -111,6 +154,50 @@ class Labelling:
         else:
             self._film_done(entry, *done)
 
+    def raster(self, photo: Photo) -> None:
+        """Label what is read by windows: a georeferenced raster, a picture too large to hold."""
+        options, tick, say = self.manner.raster, self.manner.tick, self.manner.say
+        (entry,) = self._entries(iter([photo]))
+        entry = entry._replace(mark=entry.mark and f"{entry.mark} {options}")
+        out = self.journal.out / photo.folder / f"{photo.name}-mask.tif"
+        if not self.manner.again and self.journal.is_finished(entry.mark, [out]):
+            self._tell(entry, None, [out])
+            return
+        rows = 0
+
+        def before(tiling: Tiling, done: int) -> None:
+            nonlocal rows
+            rows = tiling.height
+            if say is not None:
+                say(f"{photo.path}: {tiling.describe()}")
+                if done:
+                    say(f"  {done} of {rows} rows were labelled before")
+
+        def progress(done: int) -> None:
+            if tick is not None:
+                tick(done, rows, "row")
+
+        if not isinstance(self.predictor, Predictor):
+            said = f"{photo.path} is read by windows; --flip and --scales are for photographs"
+            self._failed(entry, FullyConvError(said))
+            return
+        try:
+            made = label_raster(
+                photo.path, self.predictor, out, options, before=before, progress=progress
+            )
+        except FullyConvError as error:
+            self._failed(entry, error)
+            return
+        if made.damaged:
+            self._failed(entry, FullyConvError(f"{photo.path}: {_said_of(made)}"))
+            return
+        self.journal.add(
+            photo,
+            entry.mark,
+            {"height": rows, "width": made.width, "files": [str(file) for file in made.files]},
+        )
+        self._tell(entry, made, made.files)
+
     def _entries(self, photos: Iterator[Photo]) -> Iterator[Entry]:
         for photo in photos:
             self.number += 1
@@ -118,7 +205,7 @@ class Labelling:
 
     def _is_finished(self, entry: Entry) -> bool:
         files = self._files(entry.photo)
-        return not self.again and self.journal.is_finished(entry.mark, files)
+        return not self.manner.again and self.journal.is_finished(entry.mark, files)
 
     def _files(self, photo: Photo) -> list[Path]:
         """What is written for a photograph or film."""
@@ -170,7 +257,7 @@ class Labelling:
     def _tell(
         self,
         entry: Entry,
-        result: Prediction | FilmPrediction | FullyConvError | None,
+        result: Prediction | FilmPrediction | RasterResult | FullyConvError | None,
         files: Sequence[Path],
     ) -> None:
         if self.report is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 from fullyconv.augmented import AugmentedPredictor, parse_scales
@@ -16,10 +16,11 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.filming import FilmPrediction, Tick, film_files
 from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.journal import SUMMARY, Journal, stamp
-from fullyconv.labelling import Labelling, Report, is_film
+from fullyconv.labelling import Labelling, Manner, Report, Say, is_film
 from fullyconv.photos import Photo, Sources, kind_of, list_photos
 from fullyconv.prediction import Output, Prediction, parse_outputs
 from fullyconv.predictor import Predictor
+from fullyconv.raster_labels import RasterOptions, RasterResult
 from fullyconv.sources import read_source
 
 _MANY = 1000  # photographs: that engines differ in how fast they start no longer matters
@@ -39,8 +40,11 @@ def predict(
     again: bool = False,
     every: int = 1,
     frames: str = "drop",
-    report: Report[Prediction | FilmPrediction | None] | None = None,
+    tiles: bool = False,
+    raster: RasterOptions | None = None,
+    report: Report[Prediction | FilmPrediction | RasterResult | None] | None = None,
     tick: Tick | None = None,
+    say: Say | None = None,
 ) -> list[str]:
     """Label photographs and films, and write the results into a folder.
 
@@ -61,9 +65,13 @@ def predict(
         again: Label what is finished again.
         every: Of films, label every so-manieth frame only.
         frames: Of a camera: ``drop`` frames to keep up with it, or ``queue`` them all.
+        tiles: Read all photographs by windows, as rasters are: those with a georeference, and
+            those too large for memory.
+        raster: Of those: which bands, and what to write.
         report: Called after each photograph or film with its path, its prediction, error, or None
             if it was finished before, the files written, its number and how many there are.
-        tick: Called after each frame of a film.
+        tick: Called after each frame of a film, and after some rows of a raster.
+        say: Told of what will be done, before it is.
 
     Returns:
         One sentence for each photograph that could not be labelled; the others were.
@@ -75,7 +83,10 @@ def predict(
     """
     _check_frames(frames, every)
     kinds, factors = parse_outputs(save), parse_scales(scales)
-    predictor = open_predictor(model, runtime, precision, flip, factors, about_how_many(sources))
+    options = replace(raster or RasterOptions(), probabilities="probs" in kinds)
+    predictor = open_predictor(
+        model, runtime, precision, flip, factors, about_how_many(sources), options.memory, say
+    )
     suffixes = BAND_SUFFIXES if predictor.header.preprocess.bands else IMAGE_SUFFIXES
     photos = partial(list_photos, sources, out, suffixes)
     total = _count(photos(), kinds)
@@ -92,14 +103,10 @@ def predict(
     }
     journal = Journal(Path(out), settings)
     about = {name: settings[name] for name in ("model", "categories", "palette")}
-    run = Labelling(predictor, journal, kinds, total, report, again=again)
+    manner = Manner(again, every, frames == "drop", tiles, options, tick, say)
+    run = Labelling(predictor, journal, kinds, total, report, manner)
     try:
-        for films, group in groupby(photos(), is_film):
-            if not films:
-                run.photos(group)
-                continue
-            for photo in group:
-                run.film(photo, every, frames == "drop", tick)
+        run.label(photos())
     except BaseException:
         with suppress(FullyConvError):  # the same disk may be full
             journal.close(about)
@@ -171,9 +178,11 @@ def open_predictor(
     flip: bool,
     scales: tuple[float, ...],
     photos: int = 1,
+    memory: int | None = None,
+    say: Say | None = None,
 ) -> Predictor | AugmentedPredictor:
     """The predictor that settings ask for; see :func:`predict`."""
-    predictor = Predictor(model, runtime, precision, photos)
+    predictor = Predictor(model, runtime, precision, photos, memory, say)
     if flip or scales != (1.0,):
         return AugmentedPredictor(predictor, flip, scales)
     return predictor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.open import open_runtime
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
+from fullyconv.tiling import picture_scores
 
 
 class Predictor:
@@ -32,6 +34,9 @@ class Predictor:
             that is done first (:func:`~fullyconv.runtimes.open.open_runtime`).
         precision: ``"float32"`` or ``"bfloat16"``.
         photos: About how many pictures there are to label.
+        memory: Bytes that labelling one may take; a larger picture is labelled in tiles, with the
+            same result. None for half of what is free then.
+        say: Told of the tiles of such a picture, before the work starts.
 
     Attributes:
         header: What the model says about itself.
@@ -55,17 +60,21 @@ class Predictor:
         runtime: str = "auto",
         precision: str = "float32",
         photos: int = 1,
+        memory: int | None = None,
+        say: Callable[[str], object] | None = None,
     ) -> None:
         opened = open_runtime(model, runtime, precision, photos)
         self.runtime: Runtime = opened.runtime
         self.header: Header = opened.header
         self.engine = opened.engine
+        self.memory, self.say = memory, say
 
     @classmethod
     def of(cls, runtime: Runtime, header: Header) -> Predictor:
         """Predictor of a network that is already in memory."""
         predictor = cls.__new__(cls)
         predictor.runtime, predictor.header, predictor.engine = runtime, header, ""
+        predictor.memory = predictor.say = None
         return predictor
 
     @property
@@ -99,8 +108,15 @@ class Predictor:
         return take_photo(photo)
 
     def _prediction(self, image: Pixels, name: str) -> Prediction:
-        batch = {"images": self.header.preprocess(image)[None]}
-        coarse = self.runtime.run(batch, ["scores"])["scores"][0]
+        spaces = [self.labels, *self.header.heads.values()]
+        coarse = picture_scores(
+            self.runtime,
+            self.header.preprocess,
+            image,
+            classes=sum(space.num_classes for space in spaces),
+            budget=self.memory,
+            say=self.say,
+        )
         if not np.isfinite(coarse).all():
             raise FullyConvError(
                 f"{name or 'image'}: the network's scores are NaN or infinite; its weights are "

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from fullyconv.commands.photos import Report, Tick, each_photo
+from fullyconv.commands.photos import Report, each_photo
 
 
 def heatmap(
@@ -49,7 +49,7 @@ def heatmap(
         )
         return f"({height} x {width})\n  {', '.join(shares)}"
 
-    def run(report: Report, _: Tick) -> list[str]:
+    def run(report: Report, *_: object) -> list[str]:
         return verb.save_heatmaps(
             sources,
             classes,

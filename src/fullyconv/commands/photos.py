@@ -12,13 +12,14 @@ from fullyconv.errors import FullyConvError
 
 # Of each photograph: its path, its result or error, its files, its number and how many there are
 Report = Callable[[Path | str, Any, Sequence[Path], int, int], object]
-# Of each frame of a film: how many are done, and how many there are
-Tick = Callable[[int, int], object]
+# Of each frame of a film, of some rows of a raster: how many are done, how many there are, of what
+Tick = Callable[[int, int, str], object]
+Say = Callable[[str], object]
 _LISTED = 20  # failures that are named once more at the end
 
 
 def each_photo(
-    run: Callable[[Report, Tick], list[str]],
+    run: Callable[[Report, Tick, Say], list[str]],
     describe: Callable[[Any], str],
     done: str,
     where: Path,
@@ -56,14 +57,14 @@ def each_photo(
             for file in files:
                 bar.write(f"  {file}")
 
-    def tick(number: int, total: int) -> None:
+    def tick(number: int, total: int, unit: str) -> None:
         nonlocal film
-        film = film or tqdm(unit="frame", disable=None, leave=False, position=1)
+        film = film or tqdm(unit=unit, disable=None, leave=False, position=1)
         film.total = total or None
         film.update(number - film.n)
 
     try:
-        failures = run(report, tick)
+        failures = run(report, tick, bar.write)
     finally:
         if film is not None:
             film.close()

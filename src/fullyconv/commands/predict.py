@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fullyconv.commands.photos import Report, Tick, each_photo
+from fullyconv.commands.photos import Report, Say, Tick, each_photo
 from fullyconv.errors import UsageError
 
 
@@ -24,6 +24,11 @@ def predict(
     again: tyro.conf.FlagCreatePairsOff[bool] = False,
     every: int = 1,
     frames: Literal["drop", "queue"] = "drop",
+    tiles: tyro.conf.FlagCreatePairsOff[bool] = False,
+    bands: tuple[int, ...] = (),
+    scale: tuple[float, float] | None = None,
+    polygons: tyro.conf.FlagCreatePairsOff[bool] = False,
+    memory: int | None = None,
 ) -> int:
     """Label every pixel of photographs of any size, and of films.
 
@@ -46,6 +51,12 @@ def predict(
         again: Label again what is finished.
         every: Of films: label every so-manieth frame only.
         frames: Of cameras: drop frames to keep up, or queue them (up to 100).
+        tiles: Read everything by windows, as is done with georeferenced rasters and with what is
+            too large for memory; their labels become GeoTIFFs.
+        bands: Of rasters: the bands that are red, green and blue, from 1.
+        scale: Of rasters: the numbers that become black and white.
+        polygons: Of rasters: write the labels as GeoJSON, too.
+        memory: Megabytes that labelling may take; what takes more is done in tiles.
     """
     from fullyconv import predicting as verb
 
@@ -68,16 +79,23 @@ def predict(
         sys.stdout.buffer.flush()
         return 0
 
-    def run(report: Report, tick: Tick) -> list[str]:
+    from fullyconv.raster_labels import RasterOptions
+
+    megabytes = None if memory is None else memory * 10**6
+    raster = RasterOptions(bands or None, scale, polygons=polygons, memory=megabytes)
+
+    def run(report: Report, tick: Tick, say: Say) -> list[str]:
         return verb.predict(
-            sources, out=out, again=again, every=every, frames=frames, report=report, tick=tick,
-            **options,
+            sources, out=out, again=again, every=every, frames=frames, tiles=tiles,
+            raster=raster, report=report, tick=tick, say=say, **options,
         )  # fmt: skip
 
     return each_photo(run, _described, "labelled", out / verb.SUMMARY)
 
 
 def _described(result: Any) -> str:
+    if hasattr(result, "resumed"):
+        return f"({result.height} x {result.width})"
     shares = ", ".join(f"{name} {100 * s:.1f} %" for name, s in result.shares().items())
     if hasattr(result, "labels"):
         height, width = result.labels.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ class Piece:
         first: Source cells from which on ``counts`` holds.
         counts: Target cells for ``first``, ``first + 1``, ... source cells, for one period of
             sizes; one period more of source cells brings ``period / stride`` more target cells.
+        floats: Numbers that its widest layer reads and writes, per source cell: what an engine
+            holds at once.
+        work: Multiplications and additions, per source cell.
 
     Example:
         >>> pooling = Piece("images", "features8", 1, 2, Fraction(1, 2), 2, 1, (1, 1))
@@ -43,6 +46,8 @@ class Piece:
     receptive_field: int
     first: int
     counts: tuple[int, ...]
+    floats: int = 128  # VGG16's second layer, the widest of all networks here
+    work: int = 100_000
 
     @property
     def period(self) -> int:
@@ -64,12 +69,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Landing:
-    """The last upsampling: bilinear, from coarse scores onto the pixels of the image.
+    """An upsampling: from coarse scores onto the cells of the next finer ones, or onto the pixels.
+
+    The last one is bilinear.
 
     Attributes:
-        factor: Upsampling factor, the prediction stride.
+        factor: Upsampling factor; of the last one, the prediction stride.
         kernel_size: Side of the kernel, ``2 * factor`` or one less.
-        offset: Which upsampled cell lies on pixel 0.
+        offset: Which upsampled cell lies on the finer grid's cell 0; negative if the finer grid
+            starts first.
         edge: How often the outermost scores are repeated before.
     """
 
@@ -110,6 +118,27 @@ class Landing:
         np.add.at(weights, (np.arange(stop - start)[:, None], index - first), ramp)
         return first, weights
 
+    def added(self, coarse: int, finer: int) -> tuple[int, int]:
+        """How coarse scores and the next finer ones are cropped to each other and added up.
+
+        Args:
+            coarse: Cells of the coarser scores along an axis.
+            finer: Cells of the finer ones that there are.
+
+        Returns:
+            Finer cells that are taken, and cells of the sum.
+
+        Example:
+            >>> Landing(2, 4, 3, 1).added(5, 10), Landing(2, 4, -5, 0).added(16, 44)
+            ((10, 10), (39, 34))
+        """
+        upsampled = (coarse + 2 * self.edge - 1) * self.factor + self.kernel_size
+        if self.offset >= 0:
+            cells = min(finer, upsampled - self.offset)
+            return cells, cells
+        taken = min(finer, upsampled - self.offset)
+        return taken, taken + self.offset
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -125,17 +154,24 @@ class Plan:
         pieces: From the image to the features of the coarsest tap.
         landing: From scores to pixels.
         reach: Cells of the coarsest tap on each side that a part of ``scores`` depends on.
+        skips: How the scores of each tap but the first are met by those of the taps before.
     """
 
     taps: tuple[int, ...]
     pieces: tuple[Piece, ...]
     landing: Landing
     reach: int
+    skips: tuple[Landing, ...]
 
     @property
     def scored(self) -> tuple[str, ...]:
         """Names of the taps' class scores, from coarse to fine."""
         return tuple(f"scores{stride}" for stride in self.taps)
+
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        """Cells of each tap along one cell of the coarsest; a dilated network's lie as closely."""
+        return tuple(prod(s.factor for s in self.skips[:n]) for n in range(len(self.taps)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for an exported file."""
@@ -162,15 +198,21 @@ class Plan:
                     receptive_field=int(piece["receptive_field"]),
                     first=int(piece["first"]),
                     counts=tuple(int(count) for count in piece["counts"]),
+                    floats=int(piece["floats"]),
+                    work=int(piece["work"]),
                 )
                 for piece in values["pieces"]
             )
-            landing = Landing(**{name: int(n) for name, n in values["landing"].items()})
+            landing, *skips = (
+                Landing(**{name: int(n) for name, n in each.items()})
+                for each in (values["landing"], *values["skips"])
+            )
             return cls(
                 taps=tuple(int(stride) for stride in values["taps"]),
                 pieces=pieces,
                 landing=landing,
                 reach=int(values["reach"]),
+                skips=tuple(skips),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
             raise FullyConvError(f"the plan of the network is not readable: {error!r}") from error

@@ -12,7 +12,7 @@ from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
 from fullyconv.models.fcn import Head
 from fullyconv.models.fusion import LateFusion
 from fullyconv.models.geometry import CoordMap, merge
-from fullyconv.models.layers import BilinearUpsample, cells, trace
+from fullyconv.models.layers import cells, trace
 from fullyconv.models.plan import Landing, Piece, Plan
 
 
@@ -150,15 +150,19 @@ def _plan(backbones: Sequence[Backbone], heads: Sequence[Head]) -> Plan:
     for name, stage in backbone.stages.items():
         pieces.append(_piece(source, name, stage, backbone, multiple, len(backbones)))
         source = f"features{name}"
-    last = head.upsample["1"]
-    assert isinstance(last, BilinearUpsample)
-    landing = Landing(last.stride, last.kernel_size, head.offset["1"], head.edge)
+    *skips, landing = (_landing(head, name) for name in (*map(str, head.taps[1:]), "1"))
     coarsest = backbone.maps[head.taps[0]]
     seen = head.map.receptive_field - coarsest.receptive_field
     # half of what is seen beyond the coarsest features, the cells that are repeated, and one that
     # rounding to whole cells takes
     reach = ceil(seen / (2 * coarsest.stride)) + head.edge + 1
-    return Plan(head.taps, tuple(pieces), landing, reach)
+    return Plan(head.taps, tuple(pieces), landing, reach, tuple(skips))
+
+
+def _landing(head: Head, name: str) -> Landing:
+    rows = trace(head.upsample[name], CoordMap())
+    factor = int(1 / rows.stride)
+    return Landing(factor, int(1 - 2 * rows.start * factor), head.offset[name], head.edge)
 
 
 def _piece(
@@ -179,15 +183,39 @@ def _piece(
         for n in range(1, 10 * period + 10 * at.receptive_field)
         if all(0 < count(m) == count(m + period) - period // stride for m in range(n, n + period))
     )
-    counts = tuple(count(first + i) for i in range(period))
-    target = f"features{name}"
+    floats, work = _load(stage, first + 512 * period)
     return Piece(
-        source,
-        target,
-        streams * backbone.channels[int(name)],
-        stride,
-        at.start,
-        at.receptive_field,
-        first,
-        counts,
+        source=source,
+        target=f"features{name}",
+        channels=streams * backbone.channels[int(name)],
+        stride=stride,
+        start=at.start,
+        receptive_field=at.receptive_field,
+        first=first,
+        counts=tuple(count(first + i) for i in range(period)),
+        floats=streams * floats,
+        work=streams * work,
     )
+
+
+def _load(stage: nn.Module, size: int) -> tuple[int, int]:
+    """Numbers that the widest layer holds and multiplications, per source cell; none is done."""
+    widest = work = 0
+
+    def measure(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        nonlocal widest, work
+        if isinstance(layer, nn.Conv2d):
+            widest = max(widest, given[0].numel() + made.numel())
+            work += made.numel() * layer.weight[0].numel()
+
+    convolutions = [module for module in stage.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [layer.register_forward_hook(measure) for layer in convolutions]
+    state = {name: t.to("meta") for name, t in (*stage.named_parameters(), *stage.named_buffers())}
+    channels = convolutions[0].in_channels
+    try:
+        source = torch.empty(1, channels, size, size, device="meta")
+        torch.func.functional_call(stage, state, (source,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ceil(widest / size**2), ceil(work / size**2)
