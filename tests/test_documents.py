@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from fullyconv.cli import main
+from fullyconv.files import write_json
 from fullyconv.models.create import create_model
 from fullyconv.pretrained import imagenet_weights
+from fullyconv.recipes import recipe
 from fullyconv.surgery import caffe_layers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,22 +90,29 @@ def test_the_python_on_heat_maps_runs_as_printed(
 @pytest.mark.parametrize(
     ("document", "count"),
     [
-        ("README.md", 10),
+        ("README.md", 14),
         ("docs/heatmap.md", 5),
         ("docs/predict.md", 11),
         ("docs/import.md", 5),
+        ("docs/export.md", 7),
+        ("docs/your-data.md", 12),
+        ("docs/large-images.md", 2),
+        ("docs/check-your-data.md", 4),
     ],
 )
 def test_the_commands_in_the_documents_exist(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     document: str,
     count: int,
 ) -> None:
     """Each is parsed by the real parser; --help at its end keeps it from running."""
     commands = re.findall(r"^fcn (.*?)(?:  *#.*)?$", (ROOT / document).read_text(), re.MULTILINE)
     assert len(commands) == count
+    write_json(tmp_path / "recipe.json", recipe("finetune").to_dict())
     for command in commands:
+        command = re.sub(r"\S+/recipe\.json", str(tmp_path / "recipe.json"), command)
         monkeypatch.setattr("sys.argv", ["fcn", *shlex.split(command), "--help"])
         with pytest.raises(SystemExit) as exit_info:
             main()

@@ -93,7 +93,7 @@ def test_frames_are_labelled_as_photographs_are(small_model: Path, tmp_path: Pat
     frames = blocks(4, 37, 51)
     clip = write_film(tmp_path / "drive.mkv", frames)
     results: list[FilmPrediction] = []
-    ticks: list[tuple[int, int]] = []
+    ticks: list[tuple[int, int, str]] = []
 
     def report(path: Path | str, result: object, files: Sequence[Path], *_: int) -> None:
         assert isinstance(result, FilmPrediction)
@@ -109,7 +109,7 @@ def test_frames_are_labelled_as_photographs_are(small_model: Path, tmp_path: Pat
     labels = [predictor(pixels).labels for pixels in frames]
     np.testing.assert_array_equal(masks, labels)
     assert times == pytest.approx([0, 0.1, 0.2, 0.3])
-    assert [done for done, _ in ticks] == [1, 2, 3, 4]
+    assert [done for done, *_ in ticks] == [1, 2, 3, 4]
     overlays, times = read_film(out / "drive-overlay.mp4")
     assert len(overlays) == 4
     assert times == pytest.approx([0, 0.1, 0.2, 0.3])

@@ -48,9 +48,8 @@ def predict(
 ) -> list[str]:
     """Label photographs and films, and write the results into a folder.
 
-    Pictures are decoded ahead of the network and written behind it, in threads. What an earlier run
-    into the same folder has finished, with the same model and settings, is passed over; what failed
-    there is tried again.
+    What an earlier run into the same folder has finished, with the same model and settings, is
+    passed over; what failed there is tried again.
 
     Args:
         sources: One or several files, folders, patterns, list files, addresses, ``camera:0``;
@@ -90,19 +89,14 @@ def predict(
     suffixes = BAND_SUFFIXES if predictor.header.preprocess.bands else IMAGE_SUFFIXES
     photos = partial(list_photos, sources, out, suffixes)
     total = _count(photos(), kinds)
-    settings = {
+    about = {
         "model": os.fspath(model),
-        "file": stamp(Path(model_path(model))),
-        "runtime": runtime,
-        "precision": precision,
-        "save": kinds,
-        "flip": flip,
-        "scales": factors,
         "categories": predictor.labels.categories,
         "palette": predictor.labels.palette,
     }
-    journal = Journal(Path(out), settings)
-    about = {name: settings[name] for name in ("model", "categories", "palette")}
+    settings = {"runtime": runtime, "precision": precision, "flip": flip, "scales": factors}
+    settings |= {"file": stamp(Path(model_path(model))), "save": kinds}
+    journal = Journal(Path(out), about | settings)
     manner = Manner(again, every, frames == "drop", tiles, options, tick, say)
     run = Labelling(predictor, journal, kinds, total, report, manner)
     try:
