@@ -250,6 +250,10 @@ def test_auto_takes_what_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     assert open_runtime("camvid", photos=10**6).engine == quickest(there, 1e6)
     assert open_runtime("camvid", "auto", "bfloat16").engine == "openvino"
+    monkeypatch.setattr("fullyconv.runtimes.open._GPU", EXAMPLES)
+    assert open_runtime("camvid", photos=10**6).engine == "torch"
+    assert open_runtime("camvid").engine == quickest(there, 0.5)
+    monkeypatch.setattr("fullyconv.runtimes.open._GPU", EXAMPLES / "none")
     monkeypatch.setattr("fullyconv.runtimes.open.find_spec", only_onnx)
     assert open_runtime("camvid", photos=10**6).engine == "onnx"
 

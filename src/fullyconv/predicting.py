@@ -23,6 +23,7 @@ from fullyconv.predictor import Predictor
 from fullyconv.raster_labels import RasterOptions, RasterResult
 from fullyconv.sources import read_source
 
+_USUAL = 500_000  # bytes of a photograph; a larger file is as much work as several
 _MANY = 1000  # photographs: that engines differ in how fast they start no longer matters
 __all__ = ["SUMMARY", "Report", "encoded", "predict"]  # some are from other files
 
@@ -183,10 +184,12 @@ def open_predictor(
 
 
 def about_how_many(sources: Sources) -> int:
-    """How many photographs sources may name, at a glance: one for a file, many for all else."""
-    named = [sources] if isinstance(sources, str | os.PathLike) else sources
-    one = [kind_of(os.fspath(source)) == "photo" and Path(source).is_file() for source in named]
-    return sum(1 if is_one else _MANY for is_one in one)
+    """How many photographs sources may name, at a glance: of files by size, many for all else."""
+    total = 0
+    for source in [sources] if isinstance(sources, str | os.PathLike) else sources:
+        is_photo = kind_of(os.fspath(source)) == "photo" and Path(source).is_file()
+        total += max(1, Path(source).stat().st_size // _USUAL) if is_photo else _MANY
+    return total
 
 
 def _refuse_model(photo: Photo) -> None:

@@ -25,10 +25,10 @@ class Speed:
 
 
 SPEEDS = {
-    "onnx": Speed(0.20, 0.116),
-    "openvino": Speed(0.46, 0.085),
-    "ncnn": Speed(0.25, 0.133),
-    "torch": Speed(1.50, 0.243),
+    "onnx": Speed(0.07, 0.097),
+    "openvino": Speed(0.27, 0.093),
+    "ncnn": Speed(0.0, 0.164),
+    "torch": Speed(1.76, 0.275),
 }
 
 

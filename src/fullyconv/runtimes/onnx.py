@@ -75,6 +75,8 @@ class OnnxRuntime:
             options = self._engine.SessionOptions()
             options.intra_op_num_threads = processors()
             options.log_severity_level = 3  # errors, which are raised anyway
+            # parts are run over tiles, one after the other: what one took the next shall have
+            options.enable_cpu_mem_arena = key == (frozenset(["images"]), ("scores",))
             try:
                 session = self._engine.InferenceSession(
                     model, options, providers=["CPUExecutionProvider"]

@@ -26,6 +26,7 @@ _OPENS = {
     _NCNN: ("ncnn",),
 }
 _EXPORT = {"onnx": "onnx", "openvino": "openvino", "ncnn": "ncnn"}  # --to of fcn export
+_GPU = Path("/dev/nvidiactl")  # where there is one that PyTorch computes on
 _MEGAPIXELS = 0.5  # of a picture whose size nobody has looked at
 
 
@@ -101,6 +102,8 @@ def _files(model: str | os.PathLike[str]) -> dict[str, Path]:
 def _choice(model: str | os.PathLike[str], engines: list[str], photos: int) -> str:
     """The engine to take where nobody said; measured ones alone."""
     known = [name for name in engines if name in SPEEDS]
+    if _GPU.exists() and "torch" in known and photos > 1:
+        return "torch"
     there = [name for name in known if find_spec(_MODULES.get(name, name)) is not None]
     if not known:
         raise UsageError(f"{model}: no engine that opens it has this precision")
