@@ -193,6 +193,7 @@ def work(
 ) -> None:
     """A run that says of each picture whether it was done, and ends itself after so many."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has none
     os.close(2)
     os.open(os.devnull, os.O_WRONLY)
     label_one = Predictor.__call__
