@@ -150,3 +150,11 @@ def test_a_file_cut_short_is_refused(path: Path, cut: float) -> None:
 def test_a_file_that_cannot_be_written_is_named(path: Path) -> None:
     with pytest.raises(FullyConvError, match="model.safetensors/x: cannot be written"):
         save_model(create_model(CONFIG), path / "x", header=HEADER)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.pt2", "model.ncnn"])
+def test_an_exported_model_is_no_checkpoint(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.endswith("ncnn") else path.write_bytes(b"12345678")
+    with pytest.raises(FullyConvError, match="this is an exported model, or part of one"):
+        read_header(path)

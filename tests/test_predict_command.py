@@ -16,7 +16,7 @@ from PIL import Image
 from fullyconv import cli
 from fullyconv.augmented import AugmentedPredictor
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.predicting import encoded
+from fullyconv.predicting import encoded, predict
 from fullyconv.predictor import Predictor
 
 Pixels = NDArray[np.uint8]
@@ -206,3 +206,10 @@ def test_mistakes_are_answered_in_one_sentence(
     assert said in shown
     assert shown.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder_for_results(small_model: Path, photo: Pixels, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("notes")
+    (tmp_path / "a.png").write_bytes(png(photo))
+    with pytest.raises(UsageError, match="out is a file; --out names the folder"):
+        predict(tmp_path / "a.png", model=small_model, out=tmp_path / "out")

@@ -199,6 +199,22 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
         cut_tiles(raster, tmp_path / "not.json", out, progress=False)
     with pytest.raises(FullyConvError, match="no polygon in it"):
         cut_tiles(raster, tmp_path / "points.geojson", out, progress=False)
+    for name in (None, "roof"):
+        named = {**points, "geometry": away, "properties": {"kind": name}}
+        several = [named, {**named, "properties": {"kind": "road"}}]
+        text = json.dumps({"type": "FeatureCollection", "features": several})
+        (tmp_path / f"{name}.geojson").write_text(text)
+    with pytest.raises(FullyConvError, match="area 0 has no 'kind'"):
+        cut_tiles(raster, tmp_path / "None.geojson", out, attribute="kind", progress=False)
+    with pytest.raises(FullyConvError, match="do not meet"):  # all would be background
+        cut_tiles(
+            raster, tmp_path / "roof.geojson", tmp_path / "b", attribute="kind", progress=False
+        )
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    with pytest.raises(FullyConvError, match="does not say where it lies"):
+        cut_tiles(
+            [tmp_path / "photo.png"], tmp_path / "far.geojson", tmp_path / "c", progress=False
+        )
     with pytest.raises(FullyConvError, match="do not meet"):
         cut_tiles(raster, tmp_path / "far.geojson", out, background=False, progress=False)
     with pytest.raises(FullyConvError, match="holds something already"):

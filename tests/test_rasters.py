@@ -428,3 +428,24 @@ def test_the_command_reads_rasters_by_rows_and_photographs_whole(
     assert (out / "good-mask.geojson").exists()
     assert cli.run([*command, "--memory", "8", "--polygons"]) == 1  # what is damaged, again
     assert "2 were labelled before" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="is read by windows and becomes a GeoTIFF"):
+        cli.run([*command[:1], str(scenes / "good.tif"), *command[2:4], "--out", "-"])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"bands": (0, 1, 2)}, "numbered from 1"),
+        ({"scale": (10.0, 10.0)}, r"scale is \(10\.0, 10\.0\); it rises"),
+        ({"memory": -5}, "memory is -5 bytes"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        RasterOptions(**options)
+
+
+def test_labels_of_a_raster_are_a_geotiff(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.tif", pixels(40, 40))
+    with pytest.raises(UsageError, match=r"whose name ends in \.tif"):
+        label_raster(source, predictor(), tmp_path / "labels.png")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEY = "fullyconv"  # of the JSON text in the safetensors header
 _FORMAT = 1
+_EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
@@ -130,6 +131,11 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     Raises:
         FullyConvError: If the file is missing, damaged, or not a checkpoint of fullyconv.
     """
+    if Path(path).suffix in _EXPORTED or Path(path).is_dir():
+        raise FullyConvError(
+            f"{path}: this is an exported model, or part of one; a checkpoint (.safetensors) is "
+            "needed here"
+        )
     try:
         size = Path(path).stat().st_size
         with Path(path).open("rb") as file:

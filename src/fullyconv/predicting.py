@@ -21,6 +21,7 @@ from fullyconv.photos import Photo, Sources, kind_of, list_photos
 from fullyconv.prediction import Output, Prediction, parse_outputs
 from fullyconv.predictor import Predictor
 from fullyconv.raster_labels import RasterOptions, RasterResult
+from fullyconv.rasters import is_raster
 from fullyconv.sources import read_source
 
 _USUAL = 500_000  # bytes of a photograph; a larger file is as much work as several
@@ -81,7 +82,7 @@ def predict(
             written.
         UsageError: If a setting does not exist.
     """
-    _check_frames(frames, every)
+    _check_request(out, frames, every)
     kinds, factors = parse_outputs(save), parse_scales(scales)
     options = replace(raster or RasterOptions(), probabilities="probs" in kinds)
     predictor = open_predictor(
@@ -110,7 +111,9 @@ def predict(
     return run.failures
 
 
-def _check_frames(frames: str, every: int) -> None:
+def _check_request(out: str | os.PathLike[str], frames: str, every: int) -> None:
+    if Path(out).is_file():
+        raise UsageError(f"{out} is a file; --out names the folder of the results")
     if frames not in ("drop", "queue"):
         raise UsageError(f"frames is {frames!r}; it is drop or queue")
     if every < 1:
@@ -161,6 +164,11 @@ def encoded(
             "more, or for films"
         )
     _refuse_model(photo)
+    if kind_of(photo.path) == "photo" and is_raster(photo.path):
+        raise UsageError(
+            f"{photo.path} is read by windows and becomes a GeoTIFF, which is not written to the "
+            "standard output; name a folder by --out"
+        )
     predictor = open_predictor(model, runtime, precision, flip, parse_scales(scales))
     pixels = read_source(photo.path, predictor.header.preprocess.bands)
     return predictor(pixels).encode(kinds[0])

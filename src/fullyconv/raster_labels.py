@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.predictor import Predictor
@@ -39,6 +39,9 @@ class RasterOptions:
         probabilities: Write them too: a layer of 8 bits per class, 255 being 1.
         polygons: Write GeoJSON too.
         memory: Bytes that tiles may take; None for a quarter of what is free, at most 1 GiB.
+
+    Raises:
+        UsageError: If a number makes no sense.
     """
 
     bands: tuple[int, ...] | None = None
@@ -46,6 +49,14 @@ class RasterOptions:
     probabilities: bool = False
     polygons: bool = False
     memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bands is not None and (not self.bands or min(self.bands) < 1):
+            raise UsageError(f"bands are {self.bands}; they are numbered from 1")
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise UsageError(f"scale is {self.scale}; it rises from what becomes black to white")
+        if self.memory is not None and self.memory <= 0:
+            raise UsageError(f"memory is {self.memory} bytes; it must be above 0")
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,8 @@ def label_raster(
     """
     gdal()
     out, options = Path(out), options or RasterOptions()
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"{out}: labels of a raster are a GeoTIFF, whose name ends in .tif")
     preprocess, runtime = predictor.header.preprocess, predictor.runtime
     if preprocess.dtype != np.uint8:
         raise FullyConvError(f"{source}: this network takes depth, which no raster here has")

@@ -30,7 +30,7 @@ def info(
     if not name:
         _print_names(json)
         return 0
-    if name in SHIPPED_MODELS or name.endswith(".safetensors"):
+    if name in SHIPPED_MODELS or name.endswith(".safetensors") or Path(name).exists():
         _print_checkpoint(model_path(name), size, measure, json)
         return 0
     if name in BACKBONES:

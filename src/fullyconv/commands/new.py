@@ -54,7 +54,7 @@ def new(
 def _describe(proposal: Proposal) -> None:
     recipe, (train, val) = proposal.recipe, proposal.pictures
     height, width = proposal.size
-    shares = ", ".join(f"{name} {100 * share:.2g} %" for name, share in proposal.classes.items())
+    shares = ", ".join(f"{name} {100 * share:.3g} %" for name, share in proposal.classes.items())
     print(f"pictures  {train} to train on, {val} to score, usually {height} x {width}")
     print(f"classes   {shares}")
     print(

@@ -41,7 +41,7 @@ class Tiled:
 
     def __str__(self) -> str:
         total = max(1, sum(self.pixels.values()))
-        shares = ", ".join(f"{name} {100 * n / total:.2g} %" for name, n in self.pixels.items())
+        shares = ", ".join(f"{name} {100 * n / total:.3g} %" for name, n in self.pixels.items())
         made = ", ".join(f"{n} in {split}/" for split, n in self.tiles.items())
         return f"{made or 'no tile'}; {self.empty} without data or labels left out\n{shares}"
 
@@ -86,7 +86,7 @@ def cut_tiles(
     out = Path(out)
     if out.exists() and any(out.iterdir()):
         raise FullyConvError(f"{out}: this folder holds something already; name a new one")
-    made, ids = Tiled(), dict[str, int]()
+    made, ids, met = Tiled(), dict[str, int](), False
     space: LabelSpace | None = None
     for path in rasters:
         with _opened(path) as raster:
@@ -95,14 +95,20 @@ def cut_tiles(
                 space = _space(outlines, classes, background)
                 ids = {name: space.index(name) for name in space.categories}
                 write_json(out / CLASSES, space.to_dict())
+            if raster.crs is None and raster.transform.is_identity:
+                raise FullyConvError(
+                    f"{path}: it does not say where it lies (no georeference), so no area can be "
+                    "drawn on it"
+                )
             outlines = [outline for outline in outlines if outline.category in ids]
+            met = met or any(_meets(outline, raster.bounds) for outline in outlines)
             fill = 0 if background else IGNORE_INDEX
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # GDAL's on ground control points and the like
                 for tile in _tiles(raster, size, val, seed, progress):
                     drawn = draw(outlines, ids, tile.transform, tile.shape, fill)
                     _write(tile, raster, drawn, out, space, made)
-    if not sum(made.pixels.values()):
+    if not met:
         raise FullyConvError(
             f"{labels}: its areas and the rasters do not meet; do both say where they lie?"
         )
@@ -134,6 +140,12 @@ def _space(outlines: Sequence[Outline], classes: Sequence[str], background: bool
             f"no area is of the class {unknown[0]!r}; there are {', '.join(found[:20])}"
         )
     return LabelSpace(categories=("background", *names) if background else names)
+
+
+def _meets(outline: Outline, bounds: tuple[float, float, float, float]) -> bool:
+    """Whether the boxes around an area and around a raster overlap."""
+    left, bottom, right, top = outline.box
+    return left < bounds[2] and right > bounds[0] and bottom < bounds[3] and top > bounds[1]
 
 
 def _opened(path: str | os.PathLike[str]) -> Any:

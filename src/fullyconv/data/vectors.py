@@ -72,8 +72,13 @@ def read_outlines(path: str | os.PathLike[str], field: str, crs: Any) -> list[Ou
                         shape = transform_geom(own, crs, shape)
                     except Exception:  # GDAL's kinds have no public base
                         continue  # beyond what the raster's coordinates can say: not on it
-                category = str(feature["properties"][field]) if field else "object"
-                outlines.append(Outline(category, shape, bounds(shape)))
+                category = feature["properties"][field] if field else "object"
+                if category is None:
+                    raise FullyConvError(
+                        f"{path}: area {feature['id']} has no {field!r}; give it a class, or take "
+                        "it out"
+                    )
+                outlines.append(Outline(str(category), shape, bounds(shape)))
     except (FionaError, RasterioError, OSError, ValueError) as error:
         raise FullyConvError(f"{path}: cannot be read as areas ({error})") from error
     if not outlines:
