@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,17 @@ from fullyconv.models.create import create_model
 from fullyconv.preprocess import EFFICIENTNET_LITE, SIFTFLOW_COLOR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_for_dead_children() -> Iterator[None]:
+    """Take back the handler of SIGCHLD that a data loader with workers leaves in its process.
+
+    Python runs handlers on pytest's signal stack, which is too small for the registers of a thread
+    that has used AMX (bfloat16 on new processors): the next child that ends would end the tests.
+    """
+    yield
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture
