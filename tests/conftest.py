@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +22,24 @@ from fullyconv.preprocess import EFFICIENTNET_LITE, SIFTFLOW_COLOR
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.fixture(autouse=True)
-def _no_handler_for_dead_children() -> Iterator[None]:
-    """Take back the handler of SIGCHLD that a data loader with workers leaves in its process.
+class _SignalStack(ctypes.Structure):
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
-    Python runs handlers on pytest's signal stack, which is too small for the registers of a thread
-    that has used AMX (bfloat16 on new processors): the next child that ends would end the tests.
+
+_STACK = ctypes.create_string_buffer(1 << 20)
+
+
+@pytest.fixture(autouse=True)
+def _room_for_signals() -> Iterator[None]:
+    """A signal stack of our own, and none of SIGCHLD's handlers that data loaders leave behind.
+
+    pytest sets a signal stack (faulthandler). In long test runs that use AMX (bfloat16 on new
+    processors) Linux could not put a signal's frame there, and a child that ended or an interrupt
+    ended the tests. Without faulthandler, as in the command, there is no such stack.
     """
+    if sys.platform == "linux":
+        own = _SignalStack(ctypes.addressof(_STACK), 0, len(_STACK))
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(own), None)
     yield
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
