@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import fullyconv as fc
+from fullyconv.models.create import create_model
 from fullyconv.models.elision import elide
 from fullyconv.models.layers import MatrixConv2d
 from fullyconv.models.winograd import _SCHEMES, WinogradConv2d, with_winograd
+from fullyconv.runtimes.torch import TorchRuntime
 
 
 def difference(found: Tensor, right: Tensor) -> float:
@@ -71,3 +74,20 @@ def test_what_does_not_suit_stays() -> None:
         MatrixConv2d(96, 96, 6),
     )
     assert with_winograd(layers) is layers
+
+
+def test_a_runtime_goes_over_to_fewer_multiplications_when_they_pay() -> None:
+    """A few pictures are done before the kernels would be transformed; the scores stay the same."""
+    torch.manual_seed(0)
+    model = create_model("fcn8s_vgg16", num_classes=3, width=0.4, geometry="reference").eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    images = {"images": np.random.default_rng(0).normal(size=(1, 3, 40, 56)).astype(np.float32)}
+    expected = TorchRuntime(model, "cpu").run(images, ["scores"])["scores"]
+    quick = TorchRuntime(model, "cpu", quick=True)
+    kinds = []
+    for _ in range(8):
+        found = quick.run(images, ["scores"])["scores"]
+        np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
+        kinds.append(any(isinstance(m, WinogradConv2d) for m in quick.stages.modules()))
+    assert kinds == [False] * 5 + [True] * 3

@@ -37,15 +37,13 @@ class Stages(nn.Module):
             model.streams.values() if isinstance(model, LateFusion) else [model]
         )
         self.shortcuts = nn.ModuleList()
-        self.plan = _plan(self._backbones, self._heads(0))
-
-    @property
-    def _backbones(self) -> list[Backbone]:
         found = [stream.backbone for stream in self.streams]
-        return [backbone for backbone in found if isinstance(backbone, Backbone)]
-
-    def _heads(self, stream: int) -> list[Head]:
-        return [module for module in self.streams[stream].modules() if isinstance(module, Head)]
+        self._backbones = [backbone for backbone in found if isinstance(backbone, Backbone)]
+        self._heads = [
+            [module for module in stream.modules() if isinstance(module, Head)]
+            for stream in self.streams
+        ]
+        self.plan = _plan(self._backbones, self._heads[0])
 
     def shorten(self, how: Callable[[Backbone], nn.Module]) -> None:
         """Give each backbone a module that makes the same features of whole images, but quicker.
@@ -77,7 +75,7 @@ class Stages(nn.Module):
 
     def logits(self, scores: Tensor, images: Tensor) -> Tensor:
         """Logits (N, classes of all heads, H, W) of the coarse scores (N, classes, h, w)."""
-        heads = self._heads(0)
+        heads = self._heads[0]
         parts = _split(scores, [head.num_classes for head in heads])
         return _joined([head.land(part, images) for head, part in zip(heads, parts, strict=True)])
 
@@ -107,7 +105,7 @@ class Stages(nn.Module):
             scores = [
                 head.score_tap(stride, part)
                 for number, part in enumerate(parts)
-                for head in self._heads(number)
+                for head in self._heads[number]
             ]
             maps[name] = _joined(scores)
         else:
@@ -125,7 +123,7 @@ class Stages(nn.Module):
         """Each stream's heads, and the mean over the streams."""
         streams = []
         for number, parts in enumerate(zip(*map(self._streams, scores), strict=True)):
-            heads = self._heads(number)
+            heads = self._heads[number]
             classes = [head.num_classes for head in heads]
             split = [_split(part, classes) for part in parts]
             fused = [head.fuse([p[i] for p in split]) for i, head in enumerate(heads)]
