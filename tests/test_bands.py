@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from fullyconv.evaluation import evaluate
 from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.models.backbones import build_backbone
-from fullyconv.predicting import predict
+from fullyconv.predicting import encoded, predict
 from fullyconv.predictor import Predictor
 from fullyconv.preprocess import NYUD_COLOR_DEPTH, Preprocess
 from fullyconv.pretrained import load_backbone
 from fullyconv.training import train
+from fullyconv.verifying import photo_inputs, random_inputs
 
 BANDS = 5
 
@@ -87,6 +89,12 @@ def test_a_network_learns_from_the_band_that_shows_something(fields: Path, tmp_p
     )
     mask = Image.open(tmp_path / "labels" / "9-mask.png")
     assert np.array_equal(np.asarray(mask), by_path.labels)
+    (name, noise), *_ = random_inputs(predictor.header.preprocess, [(40, 56)])
+    assert (name, noise.shape) == ("40 x 56", (1, BANDS, 40, 56))  # as fcn export compares on
+    (_, given), *_ = photo_inputs(predictor.header.preprocess, [path])
+    assert np.array_equal(given[0], predictor.header.preprocess(np.load(path)))
+    to_stdout = Image.open(io.BytesIO(encoded(path, model=model)))
+    assert np.array_equal(np.asarray(to_stdout), by_path.labels)
     mirrored = AugmentedPredictor(predictor, flip=True)(path)
     assert (mirrored.labels == by_path.labels).mean() > 0.9
     with pytest.raises(FullyConvError, match=r"an image is \(H, W, 5\) float32, bands"):

@@ -36,6 +36,18 @@ def is_film(photo: Photo) -> bool:
     return kind_of(photo.path) in ("clip", "camera")
 
 
+def is_read_by_rows(
+    photo: Photo, predictor: Predictor | AugmentedPredictor, always: bool = False
+) -> bool:
+    """Whether a source is read by windows, and becomes a GeoTIFF.
+
+    Not for networks of bands, which take numbers as they are.
+    """
+    if predictor.header.preprocess.bands or kind_of(photo.path) != "photo":
+        return False
+    return always or is_raster(photo.path)
+
+
 def _said_of(made: RasterResult) -> str:
     """The blocks of a raster that could not be read, in a sentence."""
     blocks = [f"rows {a} to {b - 1}, columns {c} to {d - 1}" for a, b, c, d in made.damaged]
@@ -106,9 +118,8 @@ class Labelling:
         """What labels a source that is no photograph."""
         if is_film(photo):
             return self.film
-        bands = self.predictor.header.preprocess.bands  # whose numbers are read as they are
-        by_rows = kind_of(photo.path) == "photo" and (self.manner.tiles or is_raster(photo.path))
-        return self.raster if by_rows and not bands else None
+        by_rows = is_read_by_rows(photo, self.predictor, always=self.manner.tiles)
+        return self.raster if by_rows else None
 
     def photos(self, photos: Iterator[Photo]) -> None:
         """Label still pictures."""

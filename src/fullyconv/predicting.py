@@ -16,12 +16,11 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.filming import FilmPrediction, Tick, film_files
 from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.journal import SUMMARY, Journal, stamp
-from fullyconv.labelling import Labelling, Manner, Report, Say, is_film
+from fullyconv.labelling import Labelling, Manner, Report, Say, is_film, is_read_by_rows
 from fullyconv.photos import Photo, Sources, kind_of, list_photos
 from fullyconv.prediction import Output, Prediction, parse_outputs
 from fullyconv.predictor import Predictor
 from fullyconv.raster_labels import RasterOptions, RasterResult
-from fullyconv.rasters import is_raster
 from fullyconv.sources import read_source
 
 _USUAL = 500_000  # bytes of a photograph; a larger file is as much work as several
@@ -164,12 +163,12 @@ def encoded(
             "more, or for films"
         )
     _refuse_model(photo)
-    if kind_of(photo.path) == "photo" and is_raster(photo.path):
+    predictor = open_predictor(model, runtime, precision, flip, parse_scales(scales))
+    if is_read_by_rows(photo, predictor):
         raise UsageError(
             f"{photo.path} is read by windows and becomes a GeoTIFF, which is not written to the "
             "standard output; name a folder by --out"
         )
-    predictor = open_predictor(model, runtime, precision, flip, parse_scales(scales))
     pixels = read_source(photo.path, predictor.header.preprocess.bands)
     return predictor(pixels).encode(kinds[0])
 

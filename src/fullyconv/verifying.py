@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.images import take_photo
-from fullyconv.preprocess import Pixels, Preprocess
+from fullyconv.preprocess import Preprocess
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
+from fullyconv.sources import read_source
 
 SIZES = ((1, 1), (33, 7), (97, 130), (224, 224), (301, 417))
 """Heights and widths of the random pictures: tiny, odd, and such that no stride divides them."""
@@ -86,10 +86,8 @@ def random_inputs(
     """Pictures of noise as network inputs, with their sizes as names."""
     rng = np.random.default_rng(0)
     for height, width in sizes:
-        pixels: Pixels = rng.integers(0, 256, (height, width, len(preprocess.mean)), np.uint8)
-        if "depth" in preprocess.inputs:
-            pixels = pixels.astype(np.float32)
-        yield f"{height} x {width}", preprocess(pixels)[None]
+        pixels = rng.integers(0, 256, (height, width, len(preprocess.mean)))
+        yield f"{height} x {width}", preprocess(pixels.astype(preprocess.dtype))[None]
 
 
 def photo_inputs(
@@ -97,4 +95,4 @@ def photo_inputs(
 ) -> Iterator[tuple[str, Inputs]]:
     """Photographs as network inputs, with their file names."""
     for path in photos:
-        yield Path(path).name, preprocess(take_photo(path)[0])[None]
+        yield Path(path).name, preprocess(read_source(path, preprocess.bands))[None]
