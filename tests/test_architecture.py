@@ -16,6 +16,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # where they stand in one line together with a star.
 LEVELS = [
     ["errors", "interrupts", "processes"],
+    ["extras"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
     ["images", "recipes", "recipe_file", "models.geometry", "models.plan", "caffe.*"],
@@ -68,6 +69,7 @@ LEVELS = [
         "data.proposal",
         "data.vectors",
         "data.raster_tiles",
+        "data.parallel",
         "data.check.*",
         "data.importers.*",
         "data.exporters.*",

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from broken import BREAKS, CLASSES, Victim, clean, write_classes
-from fullyconv import cli
+from command import fcn
 from fullyconv.data.check import check, stats, stats_text, write_stats_page
 from fullyconv.data.check.duplicates import NEAR_BITS, Seen, is_copy, look_of
 from fullyconv.data.check.early import decode_pictures
@@ -25,9 +24,9 @@ from fullyconv.data.check.facts import LabelFacts, PictureFacts, examine
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.check.kinds import KINDS
 from fullyconv.data.check.layout import Sample, read_layout
-from fullyconv.data.check.parallel import in_parallel
 from fullyconv.data.check.rules import Rules
 from fullyconv.data.folder import FolderDataset
+from fullyconv.data.parallel import in_parallel
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_photo
@@ -278,15 +277,6 @@ def test_damaged_pictures_are_found_before_training(root: Path) -> None:
 
 
 # The command
-
-
-def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["fcn", *map(str, args)])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    code = exit_info.value.code
-    assert isinstance(code, int)
-    return code
 
 
 def test_the_commands(

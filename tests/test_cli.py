@@ -15,6 +15,7 @@ from PIL import Image
 
 import fullyconv
 from caffe_files import caffe_net
+from command import fcn
 from fullyconv import cli
 from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
@@ -24,16 +25,6 @@ from miniatures import camvid
 
 ROOT = Path(__file__).resolve().parents[1]
 STREET = ROOT / "examples" / "wide_road_overcast.jpg"
-
-
-def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
-    """Run the command in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["fcn", *map(str, args)])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    code = exit_info.value.code
-    assert isinstance(code, int)
-    return code
 
 
 def test_help_is_quick_and_needs_no_torch() -> None:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from command import fcn
 from fullyconv import cli
 from fullyconv.augmented import AugmentedPredictor
 from fullyconv.errors import FullyConvError, UsageError
@@ -36,16 +37,6 @@ def png(pixels: Pixels) -> bytes:
 def ids(content: bytes) -> Pixels:
     with Image.open(io.BytesIO(content)) as mask:
         return np.array(mask)
-
-
-def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
-    """Run the command in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["fcn", *map(str, args)])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    code = exit_info.value.code
-    assert isinstance(code, int)
-    return code
 
 
 def test_a_picture_goes_through_a_pipe(small_model: Path, photo: Pixels) -> None:

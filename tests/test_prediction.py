@@ -13,35 +13,23 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fullyconv.checkpoint import Header, model_path, save_model
-from fullyconv.config import model_config
+from fullyconv.checkpoint import model_path
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID, NYUDV2_39, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
-from fullyconv.models.create import create_model
 from fullyconv.photos import find_photos
 from fullyconv.predicting import predict
 from fullyconv.prediction import Prediction, parse_outputs
 from fullyconv.predictor import Predictor
-from fullyconv.preprocess import EFFICIENTNET_LITE
 
 Photo = NDArray[np.uint8]
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def model(small_model: Path) -> Path:
     """A small network of random weights."""
-    config = model_config("fcn8s_vgg16", num_classes=11, width=1 / 32)
-    torch.manual_seed(0)
-    network = create_model(config)
-    for p in network.parameters():
-        torch.nn.init.normal_(p, std=0.2)
-    path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    save_model(
-        network, path, header=Header(model=config, labels=CAMVID, preprocess=EFFICIENTNET_LITE)
-    )
-    return path
+    return small_model
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from PIL import Image
 
 import miniatures
 from fullyconv.config import DataConfig
+from fullyconv.data import parallel
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.prepare import PREPARERS, Report, prepare
 from fullyconv.data.prepare import run as run_module
@@ -112,7 +113,7 @@ def test_many_pictures_start_processes_by_themselves(
             started.append(workers)
             raise InterruptedError
 
-    monkeypatch.setattr(run_module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(run_module, "_FEW", 5)
     monkeypatch.setattr(os, "cpu_count", lambda: 99)
     with pytest.raises(InterruptedError):
@@ -134,7 +135,7 @@ def test_processes_that_die_are_explained(tmp_path: Path, monkeypatch: pytest.Mo
         def shutdown(self, **options: bool) -> None:
             ended.append(options)
 
-    monkeypatch.setattr(run_module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
     with pytest.raises(FullyConvError, match=r"ran out of memory \(set fewer workers\)"):
         camvid(tmp_path, workers=2)
     assert ended == [{"cancel_futures": True}]
@@ -143,7 +144,7 @@ def test_processes_that_die_are_explained(tmp_path: Path, monkeypatch: pytest.Mo
 def test_processes_leave_ctrl_c_to_the_one_that_started_them() -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
-        run_module._ignore_interrupts()
+        parallel._ignore_interrupts()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

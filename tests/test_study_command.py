@@ -11,19 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fullyconv import cli
+from command import fcn
 from fullyconv.study.dense_inference import dense_inference
 from fullyconv.study.result import read_studies
-
-
-def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
-    """Run the command in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["fcn", *map(str, args)])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    code = exit_info.value.code
-    assert isinstance(code, int)
-    return code
 
 
 @pytest.fixture

@@ -35,15 +35,3 @@ def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:
     if near:
         return f"Did you mean {', '.join(near)}?"
     return otherwise or f"Known: {', '.join(sorted(known))}."
-
-
-def missing_extra(what: str, extra: str) -> FullyConvError:
-    """The error of a feature whose optional packages are not installed.
-
-    Example:
-        >>> print(missing_extra("video", "video"))
-        video needs packages that are not installed: pip install "fullyconv[video]"
-    """
-    return FullyConvError(
-        f'{what} needs packages that are not installed: pip install "fullyconv[{extra}]"'
-    )

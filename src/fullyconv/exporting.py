@@ -15,11 +15,11 @@ from torch import nn
 
 from fullyconv.checkpoint import Header, load_model, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.extras import optional
 from fullyconv.models.stages import Stages
 from fullyconv.photos import list_photos
 from fullyconv.preprocess import Preprocess
 from fullyconv.quantizing import Change, Pictures, quantize
-from fullyconv.runtimes.engine import optional
 from fullyconv.runtimes.open import open_runtime
 from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.verifying import (
@@ -178,8 +178,9 @@ def _write(
             f"it takes pictures of at least {smallest} x {smallest}" if size is None else ""
         ), None
     if to == "ncnn":
-        write = optional("fullyconv.runtimes.ncnn_writer").write_ncnn
-        write(network, header, path, half=half, size=size)
+        from fullyconv.runtimes.ncnn_writer import write_ncnn
+
+        write_ncnn(network, header, path, half=half, size=size)
         return "", None
     from fullyconv.runtimes.onnx_writer import write_onnx
 
@@ -201,7 +202,7 @@ def _write_openvino(
     from fullyconv.runtimes.openvino import read
     from fullyconv.runtimes.openvino_writer import write_openvino
 
-    optional("openvino")
+    optional("openvino", "deploy")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plan = write_onnx(network, header, Path(folder) / "graph.onnx", size)
         model = read(Path(folder) / "graph.onnx")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 
 _CACHE_MB = 64  # of decoded blocks; GDAL's own default is a twentieth of the machine's memory
 _SAFE = {"GDAL_CACHEMAX": _CACHE_MB, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
@@ -244,12 +244,7 @@ def gdal() -> Any:
     Raises:
         FullyConvError: If it is not installed.
     """
-    try:
-        return import_module("rasterio")
-    except ImportError as error:
-        raise FullyConvError(
-            'large rasters need rasterio, which is not installed: pip install "fullyconv[raster]"'
-        ) from error
+    return optional("rasterio", "raster", "for rasters")
 
 
 @contextmanager

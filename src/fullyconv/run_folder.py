@@ -11,6 +11,7 @@ from PIL import Image
 
 from fullyconv.config import ModelConfig, Recipe
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
 from fullyconv.report.record import flat_settings
@@ -107,13 +108,8 @@ class RunFolder:
         Raises:
             FullyConvError: If TensorBoard is not installed.
         """
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise FullyConvError(
-                'TensorBoard is not installed: pip install "fullyconv[track]"'
-            ) from error
-        self._events = SummaryWriter(self.path / "tensorboard", purge_step=step + 1)
+        tensorboard = optional("torch.utils.tensorboard", "track", "for TensorBoard's events")
+        self._events = tensorboard.SummaryWriter(self.path / "tensorboard", purge_step=step + 1)
 
     def log(self, step: int, **values: Any) -> None:
         """Add a line of JSON to the log."""

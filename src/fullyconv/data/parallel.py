@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -62,16 +63,27 @@ def _processors() -> int:
 def _spread(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
-    # spawn: a fork of a process that runs threads (torch's) may never end
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
     waiting: deque[Future[list[Result]]] = deque()
-    try:
+    with processes(workers) as pool:
         for start in range(0, len(items), _CHUNK):
             waiting.append(pool.submit(_each, work, items[start : start + _CHUNK]))
             if len(waiting) >= workers * _AHEAD:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Working processes, which are told to end whatever happens.
+
+    Raises:
+        FullyConvError: If one ends at once.
+    """
+    # spawn: a fork of a process that runs threads (torch's, h5py's) may never end
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
+    try:
+        yield pool
     except BrokenProcessPool as error:
         raise FullyConvError(
             "a working process ended at once: it ran out of memory (set fewer workers), or the "

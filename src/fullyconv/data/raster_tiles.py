@@ -17,7 +17,8 @@ from tqdm import tqdm
 from fullyconv.data.prepare.layout import label_picture
 from fullyconv.data.sources import CLASSES
 from fullyconv.data.vectors import Outline, draw, read_outlines
-from fullyconv.errors import FullyConvError, UsageError, missing_extra
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.extras import optional
 from fullyconv.files import write_json, write_whole
 from fullyconv.images import save_image
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
@@ -149,11 +150,9 @@ def _meets(outline: Outline, bounds: tuple[float, float, float, float]) -> bool:
 
 
 def _opened(path: str | os.PathLike[str]) -> Any:
-    try:
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    except ImportError as error:
-        raise missing_extra("a georeferenced raster", "raster") from error
+    rasterio = optional("rasterio", "raster", "for rasters")
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

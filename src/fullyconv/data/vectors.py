@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.errors import FullyConvError, missing_extra
+from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 
 Box = tuple[float, float, float, float]
 
@@ -44,14 +45,13 @@ def read_outlines(path: str | os.PathLike[str], field: str, crs: Any) -> list[Ou
     Raises:
         FullyConvError: If fiona is missing, or the file or the field cannot be read.
     """
-    try:
-        import fiona
-        from fiona.errors import FionaError
-        from rasterio.errors import RasterioError
-        from rasterio.features import bounds
-        from rasterio.warp import transform_geom
-    except ImportError as error:
-        raise missing_extra("vector labels", "raster") from error
+    fiona = optional("fiona", "raster", "for vector labels")
+    optional("rasterio", "raster", "for vector labels")
+    from fiona.errors import FionaError
+    from rasterio.errors import RasterioError
+    from rasterio.features import bounds
+    from rasterio.warp import transform_geom
+
     outlines = []
     try:
         with fiona.open(path) as source:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,23 +73,12 @@ def check_classes(path: str | os.PathLike[str], header: Header, scores: int) -> 
         )
 
 
-def optional(name: str, extra: str = "deploy") -> Any:
-    """A package that not everybody has.
-
-    Args:
-        name: Of the module.
-        extra: Of fullyconv, that brings it.
-
-    Raises:
-        FullyConvError: If it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise FullyConvError(
-            f"{name} is needed for this and not installed ({error}): "
-            f'pip install "fullyconv[{extra}]"'
-        ) from error
+def asked(
+    given: Maps, wanted: Sequence[str]
+) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
+    """What is wanted and given already, and the names of what is left to make."""
+    there = {name: as_input(given[name]) for name in wanted if name in given}
+    return there, tuple(name for name in wanted if name not in given)
 
 
 def made(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 from fullyconv.runtimes.ncnn_folder import PARAM, WEIGHTS, NcnnFolder, read_ncnn_folder
 from fullyconv.runtimes.runtime import Maps
+from fullyconv.runtimes.threads import processors
 
 
 class NcnnRuntime:
@@ -36,11 +36,11 @@ class NcnnRuntime:
         threads: int | None = None,
     ) -> None:
         self.folder, self.plan = folder, folder.plan
-        self._ncnn = _import_ncnn()
+        self._ncnn = optional("ncnn", "deploy")
         self._memory, self._scratch = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
         self._net = self._ncnn.Net()
         options = self._net.opt
-        options.num_threads = threads or _cores()
+        options.num_threads = threads or processors()
         options.use_vulkan_compute = False
         # ncnn would round maps to 16 bits where the processor can. The tiles of fc6 do not bear it
         # (bfloat16: NaN), and on x86 it is slower: 2.1 s for 1.4 s (VGG16, 375 x 500, one core)
@@ -157,19 +157,3 @@ class NcnnRuntime:
                 f"ncnn cannot make {name} from {sizes} (its error {status}): too little memory, or "
                 "other maps than the network's; label large pictures in tiles (--tiles)"
             )
-
-
-def _import_ncnn() -> Any:
-    try:
-        return import_module("ncnn")  # which says nothing of its types
-    except ImportError as error:
-        raise FullyConvError(
-            'ncnn is not installed; pip install "fullyconv[deploy]" installs it'
-        ) from error
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 from fullyconv.runtimes.engine import (
     as_input,
+    asked,
     check_classes,
     description,
     first_line,
     made,
-    optional,
 )
 from fullyconv.runtimes.onnx_file import OnnxFile
 from fullyconv.runtimes.runtime import Maps
@@ -48,7 +49,7 @@ class OnnxRuntime:
         self._file = OnnxFile(path)
         self.header, self.plan = description(path, self._file.metadata)
         check_classes(path, self.header, (*self._file.shape("scores"), 0, 0)[1])
-        self._engine = optional("onnxruntime")
+        self._engine = optional("onnxruntime", "deploy")
         self._sessions: dict[tuple[frozenset[str], tuple[str, ...]], _Session] = {}
         self._session(("images",), ("scores",))  # what nobody can use is refused at once
 
@@ -58,8 +59,7 @@ class OnnxRuntime:
         Raises:
             FullyConvError: If there is too little memory, or the maps do not fit the graph.
         """
-        maps = {name: as_input(given[name]) for name in wanted if name in given}
-        names = tuple(name for name in wanted if name not in given)
+        maps, names = asked(given, wanted)
         if not names:
             return maps
         session, taken = self._session(tuple(given), names)

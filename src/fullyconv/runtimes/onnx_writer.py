@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 from fullyconv.files import write_whole
 from fullyconv.models.elision import elide
 from fullyconv.models.fcn import Head
 from fullyconv.models.plan import Plan
 from fullyconv.models.stages import Stages
-from fullyconv.runtimes.engine import describe, optional
+from fullyconv.runtimes.engine import describe
 from fullyconv.runtimes.torch_writer import TRACED
 
 OUTPUTS = ("scores", "logits")
@@ -93,8 +94,8 @@ def write_onnx(
         FullyConvError: If onnx or onnxscript is not installed, a weight is too large for float16,
             or the file cannot be written.
     """
-    onnx = optional("onnx")
-    optional("onnxscript")
+    onnx = optional("onnx", "deploy")
+    optional("onnxscript", "deploy")
     named = NamedMaps(model, size).eval()
     channels = header.model.in_channels
     if size is None:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from fullyconv.checkpoint import SHIPPED_MODELS, Header, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
-from fullyconv.runtimes.engine import optional
 from fullyconv.runtimes.measured import SPEEDS, quickest
 from fullyconv.runtimes.runtime import Runtime
 
@@ -25,7 +24,7 @@ _OPENS = {
     _OPENVINO: ("openvino",),
     _NCNN: ("ncnn",),
 }
-_EXPORT = {"onnx": "onnx", "openvino": "openvino", "ncnn": "ncnn"}  # --to of fcn export
+_EXPORTED = ("onnx", "openvino", "ncnn")  # engines that open what fcn export --to ENGINE writes
 _GPU = Path("/dev/nvidiactl")  # where there is one that PyTorch computes on
 _MEGAPIXELS = 0.5  # of a picture whose size nobody has looked at
 
@@ -112,10 +111,10 @@ def _choice(model: str | os.PathLike[str], engines: list[str], photos: int) -> s
 
 def _cannot_open(model: str | os.PathLike[str], runtime: str, able: list[str]) -> FullyConvError:
     known = ", ".join(able)
-    if runtime in _EXPORT and "torch" in able:
+    if runtime in _EXPORTED and "torch" in able:
         return FullyConvError(
             f"{model}: {runtime} opens exported models; fcn export {model} --to "
-            f"{_EXPORT[runtime]} writes one (engines that open this as it is: {known})"
+            f"{runtime} writes one (engines that open this as it is: {known})"
         )
     return FullyConvError(f"{model}: {runtime} does not open this; engines that do: {known}")
 
@@ -132,7 +131,9 @@ def _open(path: Path, runtime: str, precision: str) -> Opened:
         openvino = OpenVinoRuntime(path, precision)
         return Opened(openvino, openvino.header, runtime)
     if runtime == "ncnn":
-        ncnn = optional("fullyconv.runtimes.ncnn").NcnnRuntime.load(path)
+        from fullyconv.runtimes.ncnn import NcnnRuntime
+
+        ncnn = NcnnRuntime.load(path)
         return Opened(ncnn, ncnn.folder.header, runtime)
     header = read_header(path)
     from fullyconv.runtimes.torch import TorchRuntime

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 from fullyconv.runtimes.engine import (
     HEADER,
     PLAN,
     as_input,
+    asked,
     check_classes,
     description,
     first_line,
     made,
-    optional,
 )
 from fullyconv.runtimes.onnx_file import OnnxFile
 from fullyconv.runtimes.runtime import Maps
@@ -54,7 +55,7 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, path: str | os.PathLike[str], precision: str = "float32") -> None:
-        engine = optional("openvino")
+        engine = optional("openvino", "deploy")
         texts = OnnxFile(path).metadata if Path(path).suffix == ".onnx" else None
         model = read(path)
         self._start(engine, model, path, precision)
@@ -67,7 +68,7 @@ class OpenVinoRuntime:
     def of(cls, model: Any, header: Header, plan: Any, precision: str = "float32") -> Any:
         """Engine of an ``openvino.Model`` that is in memory."""
         runtime = cls.__new__(cls)
-        runtime._start(optional("openvino"), model, "the model", precision)
+        runtime._start(optional("openvino", "deploy"), model, "the model", precision)
         runtime.header, runtime.plan = header, plan
         return runtime
 
@@ -89,8 +90,7 @@ class OpenVinoRuntime:
         Raises:
             FullyConvError: If there is too little memory, or the maps do not fit the graph.
         """
-        maps = {name: as_input(given[name]) for name in wanted if name in given}
-        names = tuple(name for name in wanted if name not in given)
+        maps, names = asked(given, wanted)
         if not names:
             return maps
         sizes = {name: array.shape if self._each_size else () for name, array in given.items()}
@@ -166,7 +166,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     Raises:
         FullyConvError: If OpenVINO is not installed or cannot read it.
     """
-    engine = optional("openvino")
+    engine = optional("openvino", "deploy")
     if not Path(path).is_file():
         raise FullyConvError(f"{path}: there is no such file")
     try:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.checkpoint import Header
+from fullyconv.extras import optional
 from fullyconv.models.plan import Plan
-from fullyconv.runtimes.engine import describe, optional
+from fullyconv.runtimes.engine import describe
 
 
 def write_openvino(
@@ -31,7 +32,7 @@ def write_openvino(
     """
     for key, text in describe(header, plan).items():
         model.set_rt_info(text, [key])
-    optional("openvino").save_model(model, os.fspath(path), compress_to_fp16=half)
+    optional("openvino", "deploy").save_model(model, os.fspath(path), compress_to_fp16=half)
 
 
 def quantized(

@@ -18,9 +18,9 @@ from fullyconv.data.check.facts import Facts, LabelFacts, examine_sample, label_
 from fullyconv.data.check.finding import MOST_EXAMPLES, Findings
 from fullyconv.data.check.label_rules import color_ids, label_finding
 from fullyconv.data.check.layout import LABELLED, Layout, Sample, read_layout
-from fullyconv.data.check.parallel import in_parallel
 from fullyconv.data.check.report import Report
 from fullyconv.data.check.rules import size_finding
+from fullyconv.data.parallel import in_parallel
 from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json, write_whole

@@ -12,9 +12,9 @@ from fullyconv.config import DataConfig
 from fullyconv.data.check.facts import examine_sample
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.check.layout import Layout, read_layout
-from fullyconv.data.check.parallel import in_parallel
 from fullyconv.data.check.report import Report
 from fullyconv.data.check.rules import Rules
+from fullyconv.data.parallel import in_parallel
 from fullyconv.data.sources import CLASSES, label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import LabelSpace

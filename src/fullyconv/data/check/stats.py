@@ -17,8 +17,8 @@ from PIL import Image
 from fullyconv.config import ClassWeights
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.check.layout import Sample
-from fullyconv.data.check.parallel import in_parallel
 from fullyconv.data.check.run import open_layout
+from fullyconv.data.parallel import in_parallel
 from fullyconv.data.statistics import class_weights
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_depth, read_labels, read_photo

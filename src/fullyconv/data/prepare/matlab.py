@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import optional
 
 
 def is_v73(path: Path) -> bool:
@@ -120,9 +120,4 @@ def needed(module: str) -> Any:
     Raises:
         FullyConvError: If it is not installed; says how to.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise FullyConvError(
-            f'{module} is needed to read .mat files: pip install "fullyconv[data]"'
-        ) from error
+    return optional(module, "data", "to read .mat files")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from fullyconv.data.parallel import processes
 from fullyconv.data.prepare.archives import is_archive, unpack
 from fullyconv.data.prepare.layout import make, write_classes
 from fullyconv.data.prepare.plan import Item, Plan, Preparer, Request, shortened, stored
@@ -180,24 +178,10 @@ def each(
     if workers == 1 or len(todo) < 2:
         yield from ((item, work(item)) for item in todo)
         return
-    # spawn: a fork of a process that runs threads (torch's, h5py's) may never end
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
-    try:
+    with processes(workers) as pool:
         futures = {pool.submit(work, item): item for item in todo}
         for future in as_completed(futures):
             yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise FullyConvError(
-            "a working process ended at once: it ran out of memory (set fewer workers), or the "
-            'calling script has no `if __name__ == "__main__":` around its work (set workers to 1)'
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the one that started them ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _attempt(root: Path, item: Item) -> str | None:
