@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import importlib
 from typing import Any
 
 from fullyconv.errors import FullyConvError
@@ -26,7 +26,7 @@ def optional(module: str, extra: str, purpose: str = "for this") -> Any:
 (No module named 'no_such_package'): pip install "fullyconv[video]"
     """
     try:
-        return import_module(module)
+        return importlib.import_module(module)
     except ImportError as error:
         raise FullyConvError(
             f"{module} is needed {purpose} and not installed ({error}): "
