@@ -39,7 +39,7 @@ def work(model: str, runtime: str, precision: str, pictures: int) -> None:
     """One engine, in its own process; prints JSON."""
     import numpy as np
 
-    from fullyconv.predictor import Predictor
+    from fullyconv.prediction.predictor import Predictor
 
     if runtime == "none":
         return

@@ -22,9 +22,9 @@ from PIL import Image
 
 import fullyconv
 from fullyconv.images import encode_image
-from fullyconv.photos import list_photos
-from fullyconv.predictor import Predictor
-from fullyconv.sources import read_source
+from fullyconv.prediction.photos import list_photos
+from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.sources import read_source
 from fullyconv.visualize import beside, legend
 
 

@@ -61,8 +61,8 @@ def timed(action: Callable[[], object]) -> float:
 
 def measure(options: argparse.Namespace) -> None:
     """In a process of its own: label, and print what was measured as JSON."""
-    from fullyconv.predictor import Predictor
-    from fullyconv.raster_labels import RasterOptions, label_raster
+    from fullyconv.prediction.predictor import Predictor
+    from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster
     from fullyconv.scores import Scores
 
     predictor = Predictor(options.model, options.runtime)
@@ -96,9 +96,9 @@ def measure(options: argparse.Namespace) -> None:
 def overheads() -> None:
     from fullyconv.errors import FullyConvError
     from fullyconv.models.create import create_model
+    from fullyconv.prediction.tile_plan import plan_tiles
+    from fullyconv.prediction.tiling import map_cells
     from fullyconv.runtimes.torch import TorchRuntime
-    from fullyconv.tile_plan import plan_tiles
-    from fullyconv.tiling import map_cells
 
     sizes = [(4000, 6000), (20000, 20000)]
     budgets = (512, 1280, 4096)

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fullyconv.augmented import AugmentedPredictor, parse_scales, resampled
 from fullyconv.checkpoint import load_model
 from fullyconv.errors import UsageError
 from fullyconv.labels import LabelSpace
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.augmented import AugmentedPredictor, parse_scales, resampled
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 
 Pixels = NDArray[np.uint8]
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from fullyconv.augmented import AugmentedPredictor
 from fullyconv.bands import bands_size, read_bands
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.data.augment import Augmentation
@@ -25,8 +24,9 @@ from fullyconv.evaluation import evaluate
 from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.models.backbones import build_backbone
-from fullyconv.predicting import encoded, predict
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.augmented import AugmentedPredictor
+from fullyconv.prediction.predicting import encoded, predict
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import NYUD_COLOR_DEPTH, Preprocess
 from fullyconv.pretrained import load_backbone
 from fullyconv.training import train

@@ -18,7 +18,7 @@ from exported import NETWORKS, checkpoint, header_of, onnx_file
 from fullyconv.checkpoint import load_model, model_path
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import read_photo
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.runtimes.engine import HEADER, PLAN
 from fullyconv.runtimes.measured import SPEEDS, quickest
 from fullyconv.runtimes.onnx import OnnxRuntime

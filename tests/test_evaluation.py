@@ -18,8 +18,8 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import Evaluation, Tally, evaluate, score
 from fullyconv.labels import CAMVID, LABEL_SPACES, NYUDV2_39, PASCAL_CONTEXT, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE
 from fullyconv.protocols import MEASURES, PROTOCOLS, Protocol, protocol, published
 from fullyconv.recipes import RECIPES

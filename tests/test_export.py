@@ -21,7 +21,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.exporting import export
 from fullyconv.models.plan import Plan
 from fullyconv.models.stages import Stages
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.runtimes.engine import HEADER, PLAN
 from fullyconv.runtimes.onnx_writer import write_onnx
 from fullyconv.runtimes.open import open_runtime

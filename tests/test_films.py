@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fullyconv import film_reading
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.film_reading import Camera, FilmFile, Frame, open_film
-from fullyconv.film_writing import FilmWriter
-from fullyconv.filming import FilmPrediction, label_film
 from fullyconv.labels import CAMVID
-from fullyconv.predicting import predict
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.films import reading as film_reading
+from fullyconv.prediction.films.labelling import FilmPrediction, label_film
+from fullyconv.prediction.films.reading import Camera, FilmFile, Frame, open_film
+from fullyconv.prediction.films.writing import FilmWriter
+from fullyconv.prediction.predicting import predict
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.scores import Scores
 
 av = pytest.importorskip("av")

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 
 from fullyconv.errors import FullyConvError
-from fullyconv.journal import Journal, mark_of, stamp
-from fullyconv.photos import Photo
-from fullyconv.predicting import predict
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.journal import Journal, mark_of, stamp
+from fullyconv.prediction.photos import Photo
+from fullyconv.prediction.predicting import predict
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_a_million_pictures_take_little_memory(tmp_path: Path) -> None:
 
 # processes forked from one that has torch loaded already: most of a run's time would go there
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["fullyconv.predicting", "fullyconv.runtimes.torch"])
+FORKS.set_forkserver_preload(["fullyconv.prediction.predicting", "fullyconv.runtimes.torch"])
 
 
 def work(

@@ -22,7 +22,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import CAMVID, IGNORE_INDEX, LABEL_SPACES, VOC, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE, NYUD_COLOR_DEPTH, Preprocess
 from fullyconv.training import train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.photos import Photo, find_photos, kind_of, list_photos
+from fullyconv.prediction.photos import Photo, find_photos, kind_of, list_photos
 
 
 def touch(root: Path, *names: str) -> Path:

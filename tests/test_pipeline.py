@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from fullyconv.errors import FullyConvError
-from fullyconv.pipeline import ahead_of, flow
+from fullyconv.prediction.pipeline import ahead_of, flow
 
 
 def pause() -> None:

@@ -15,10 +15,10 @@ from PIL import Image
 
 from command import fcn
 from fullyconv import cli
-from fullyconv.augmented import AugmentedPredictor
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.predicting import encoded, predict
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.augmented import AugmentedPredictor
+from fullyconv.prediction.predicting import encoded, predict
+from fullyconv.prediction.predictor import Predictor
 
 Pixels = NDArray[np.uint8]
 

@@ -18,10 +18,10 @@ from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID, NYUDV2_39, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
-from fullyconv.photos import find_photos
-from fullyconv.predicting import predict
-from fullyconv.prediction import Prediction, parse_outputs
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.photos import find_photos
+from fullyconv.prediction.predicting import predict
+from fullyconv.prediction.prediction import Prediction, parse_outputs
+from fullyconv.prediction.predictor import Predictor
 
 Photo = NDArray[np.uint8]
 

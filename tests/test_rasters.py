@@ -23,19 +23,21 @@ from fullyconv.config import model_config
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID, SIFTFLOW_GEOMETRIC, LabelSpace
 from fullyconv.models.create import create_model
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.rasters.files import PartFile, write_geotiff, write_polygons
+from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster
+from fullyconv.prediction.rasters.raster import is_raster, open_raster
+from fullyconv.prediction.rasters.sources import TiffSource, at_work
 from fullyconv.preprocess import CAFFE
-from fullyconv.raster_files import PartFile, write_geotiff, write_polygons
-from fullyconv.raster_labels import RasterOptions, label_raster
-from fullyconv.raster_sources import TiffSource, at_work
-from fullyconv.rasters import is_raster, open_raster
 from fullyconv.runtimes.torch import TorchRuntime
 
 rasterio: Any = pytest.importorskip("rasterio")
 # rasterio.transform multiplies in a way that its own dependency wants to give up
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["fullyconv.raster_labels", "fullyconv.runtimes.torch", "rasterio"])
+FORKS.set_forkserver_preload(
+    ["fullyconv.prediction.rasters.labelling", "fullyconv.runtimes.torch", "rasterio"]
+)
 SMALL = RasterOptions(memory=4 << 20)
 
 
@@ -377,7 +379,7 @@ def test_which_files_are_rasters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     Image.fromarray(image).save(tmp_path / "a.png")
     assert not is_raster(tmp_path / "a.png")
-    monkeypatch.setattr("fullyconv.rasters.MAX_PIXELS", 100)
+    monkeypatch.setattr("fullyconv.prediction.rasters.raster.MAX_PIXELS", 100)
     assert is_raster(tmp_path / "a.png")
     assert is_raster(plain)
 

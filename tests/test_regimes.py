@@ -23,7 +23,7 @@ from fullyconv.data.prepare import prepare
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import SIFTFLOW_GEOMETRIC
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.recipes import recipe
 from fullyconv.training import train
 

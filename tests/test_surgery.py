@@ -19,7 +19,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fusion import LateFusion
 from fullyconv.models.layers import BilinearUpsample
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.surgery import (
     caffe_layers,
     expand_score,

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from fullyconv.errors import FullyConvError
-from fullyconv.predicting import predict
-from fullyconv.predictor import Predictor
-from fullyconv.sources import read_source
-from fullyconv.web import fetch
+from fullyconv.prediction.predicting import predict
+from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.sources import read_source
+from fullyconv.prediction.web import fetch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from fullyconv.models.fcn import FCN
     from fullyconv.network_info import info
     from fullyconv.optim import sgd
-    from fullyconv.predicting import predict
-    from fullyconv.prediction import Prediction
-    from fullyconv.predictor import Predictor
+    from fullyconv.prediction.predicting import predict
+    from fullyconv.prediction.prediction import Prediction
+    from fullyconv.prediction.predictor import Predictor
     from fullyconv.preprocess import Preprocess
     from fullyconv.recipes import recipe
     from fullyconv.surgery import expand_score, load_caffemodel, transplant
@@ -59,9 +59,9 @@ _HOME = {
     "models.fcn": ("FCN",),
     "network_info": ("info",),
     "optim": ("sgd",),
-    "predicting": ("predict",),
-    "prediction": ("Prediction",),
-    "predictor": ("Predictor",),
+    "prediction.predicting": ("predict",),
+    "prediction.prediction": ("Prediction",),
+    "prediction.predictor": ("Predictor",),
     "preprocess": ("Preprocess",),
     "recipes": ("recipe",),
     "surgery": ("expand_score", "load_caffemodel", "transplant"),

@@ -24,8 +24,8 @@ from fullyconv.files import write_json
 from fullyconv.images import save_image
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.metrics import ConfusionMatrix, Metrics
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
 from fullyconv.protocols import MEASURES, Protocol, protocol

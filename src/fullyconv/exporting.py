@@ -17,7 +17,7 @@ from fullyconv.checkpoint import Header, load_model, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.extras import optional
 from fullyconv.models.stages import Stages
-from fullyconv.photos import list_photos
+from fullyconv.prediction.photos import list_photos
 from fullyconv.preprocess import Preprocess
 from fullyconv.quantizing import Change, Pictures, quantize
 from fullyconv.runtimes.open import open_runtime

@@ -22,10 +22,10 @@ from fullyconv.imagenet import Category, find_category, labels_of
 from fullyconv.images import save_image, take_photo
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import channels_last
-from fullyconv.photos import list_photos
-from fullyconv.predicting import Report
+from fullyconv.prediction.photos import list_photos
+from fullyconv.prediction.predicting import Report
+from fullyconv.prediction.sources import read_source
 from fullyconv.runtimes.torch import is_memory_error, to_array, to_tensor, usual_device
-from fullyconv.sources import read_source
 from fullyconv.visualize import beside, heat_legend, heat_overlay
 
 _TOP = 5  # classes in the JSON file besides those that are drawn

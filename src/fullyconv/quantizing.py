@@ -16,8 +16,8 @@ from fullyconv.errors import FullyConvError
 from fullyconv.evaluation import Tally, score
 from fullyconv.images import take_photo
 from fullyconv.models.plan import Plan
-from fullyconv.photos import list_photos
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.photos import list_photos
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.openvino import OpenVinoRuntime
 from fullyconv.runtimes.openvino_writer import quantized

@@ -8,8 +8,8 @@ from torch import nn
 from fullyconv.checkpoint import Header
 from fullyconv.data.folder import FolderDataset, Sample
 from fullyconv.evaluation import Evaluation, Tally, score, shown
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.run_folder import RunFolder
 from fullyconv.runtimes.torch import TorchRuntime
 

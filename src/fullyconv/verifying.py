@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.prediction.sources import read_source
 from fullyconv.preprocess import Preprocess
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
-from fullyconv.sources import read_source
 
 SIZES = ((1, 1), (33, 7), (97, 130), (224, 224), (301, 417))
 """Heights and widths of the random pictures: tiny, odd, and such that no stride divides them."""

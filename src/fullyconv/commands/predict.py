@@ -58,7 +58,7 @@ def predict(
         polygons: Of rasters: write the labels as GeoJSON, too.
         memory: Megabytes that labelling may take; what takes more is done in tiles.
     """
-    from fullyconv import predicting as verb
+    from fullyconv.prediction import predicting as verb
 
     to_stdout = str(out) == "-"
     if save == "auto":
@@ -79,7 +79,7 @@ def predict(
         sys.stdout.buffer.flush()
         return 0
 
-    from fullyconv.raster_labels import RasterOptions
+    from fullyconv.prediction.rasters.labelling import RasterOptions
 
     megabytes = None if memory is None else memory * 10**6
     raster = RasterOptions(bands or None, scale, polygons=polygons, memory=megabytes)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_text, write_whole
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
-from fullyconv.raster_sources import at_work, gdal
+from fullyconv.prediction.rasters.sources import at_work, gdal
 
 _TILE = 512  # side of the tiles that are stored, in pixels
 

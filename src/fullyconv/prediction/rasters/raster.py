@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import IMAGE_SUFFIXES, MAX_PIXELS
-from fullyconv.raster_sources import Source, open_source
+from fullyconv.prediction.rasters.sources import Source, open_source
 
 
 @dataclass

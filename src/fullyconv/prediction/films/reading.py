@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
-from fullyconv.photos import kind_of
+from fullyconv.prediction.photos import kind_of
 
 
 @dataclass(frozen=True)

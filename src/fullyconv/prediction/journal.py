@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import fullyconv
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_whole
-from fullyconv.photos import Photo, kind_of
+from fullyconv.prediction.photos import Photo, kind_of
 
 LINES, SUMMARY = "predictions.jsonl", "predictions.json"
 

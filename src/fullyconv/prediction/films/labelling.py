@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import UsageError
-from fullyconv.film_reading import Film, Frame
-from fullyconv.film_writing import FilmWriter
 from fullyconv.labels import LabelSpace
-from fullyconv.pipeline import ahead_of, flow
-from fullyconv.prediction import Output, Prediction
+from fullyconv.prediction.films.reading import Film, Frame
+from fullyconv.prediction.films.writing import FilmWriter
+from fullyconv.prediction.pipeline import ahead_of, flow
+from fullyconv.prediction.prediction import Output, Prediction
 from fullyconv.visualize import beside, legend
 
 Tick = Callable[[int, int, str], object]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
-from fullyconv.film_reading import import_av
+from fullyconv.prediction.films.reading import import_av
 
 # Fragments are complete when they are written: a film that is cut off plays up to there.
 _FLUSHED = {"flush_packets": "1"}

@@ -16,12 +16,12 @@ from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
 from fullyconv.images import take_photo
 from fullyconv.labels import LabelSpace
-from fullyconv.prediction import Prediction
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.tiling import picture_scores
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.open import open_runtime
 from fullyconv.runtimes.runtime import Runtime
 from fullyconv.scores import Scores
-from fullyconv.tiling import picture_scores
 
 
 class Predictor:

@@ -9,19 +9,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fullyconv.augmented import AugmentedPredictor, parse_scales
 from fullyconv.bands import BAND_SUFFIXES
 from fullyconv.checkpoint import SHIPPED_MODELS, model_path
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.filming import FilmPrediction, Tick, film_files
 from fullyconv.images import IMAGE_SUFFIXES
-from fullyconv.journal import SUMMARY, Journal, stamp
-from fullyconv.labelling import Labelling, Manner, Report, Say, is_film, is_read_by_rows
-from fullyconv.photos import Photo, Sources, kind_of, list_photos
-from fullyconv.prediction import Output, Prediction, parse_outputs
-from fullyconv.predictor import Predictor
-from fullyconv.raster_labels import RasterOptions, RasterResult
-from fullyconv.sources import read_source
+from fullyconv.prediction.augmented import AugmentedPredictor, parse_scales
+from fullyconv.prediction.films.labelling import FilmPrediction, Tick, film_files
+from fullyconv.prediction.journal import SUMMARY, Journal, stamp
+from fullyconv.prediction.labelling import Labelling, Manner, Report, Say, is_film, is_read_by_rows
+from fullyconv.prediction.photos import Photo, Sources, kind_of, list_photos
+from fullyconv.prediction.prediction import Output, Prediction, parse_outputs
+from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.rasters.labelling import RasterOptions, RasterResult
+from fullyconv.prediction.sources import read_source
 
 _USUAL = 500_000  # bytes of a photograph; a larger file is as much work as several
 _MANY = 1000  # photographs: that engines differ in how fast they start no longer matters
@@ -54,13 +54,13 @@ def predict(
 
     Args:
         sources: One or several files, folders, patterns, list files, addresses, ``camera:0``;
-            see :func:`~fullyconv.photos.find_photos`. Sub-folders are kept.
+            see :func:`~fullyconv.prediction.photos.find_photos`. Sub-folders are kept.
         model: Name of a shipped model, a checkpoint, or what ``fcn export`` wrote.
         out: Folder for the results, ``predictions.jsonl``, and ``predictions.json``.
         save: Any of mask, color, overlay and probs, comma-separated.
         runtime: Engine; ``"auto"`` takes the one that is done first.
         precision: ``"float32"`` or ``"bfloat16"``.
-        flip: Average with the mirrored photograph; see :mod:`fullyconv.augmented`.
+        flip: Average with the mirrored photograph; see :mod:`fullyconv.prediction.augmented`.
         scales: Average over these scales of the photograph; numbers, or text with commas.
         again: Label what is finished again.
         every: Of films, label every so-manieth frame only.

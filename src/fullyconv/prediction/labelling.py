@@ -8,20 +8,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from fullyconv.augmented import AugmentedPredictor
 from fullyconv.errors import FullyConvError
-from fullyconv.film_reading import open_film
-from fullyconv.filming import FilmPrediction, Tick, film_files, label_film
-from fullyconv.journal import Journal, mark_of
-from fullyconv.photos import Photo, kind_of
-from fullyconv.pipeline import AHEAD, flow
-from fullyconv.prediction import Output, Prediction, file_name
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.augmented import AugmentedPredictor
+from fullyconv.prediction.films.labelling import FilmPrediction, Tick, film_files, label_film
+from fullyconv.prediction.films.reading import open_film
+from fullyconv.prediction.journal import Journal, mark_of
+from fullyconv.prediction.photos import Photo, kind_of
+from fullyconv.prediction.pipeline import AHEAD, flow
+from fullyconv.prediction.prediction import Output, Prediction, file_name
+from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.rasters.labelling import RasterOptions, RasterResult, label_raster
+from fullyconv.prediction.rasters.raster import is_raster
+from fullyconv.prediction.sources import read_source
+from fullyconv.prediction.tile_plan import Tiling
 from fullyconv.preprocess import Pixels
-from fullyconv.raster_labels import RasterOptions, RasterResult, label_raster
-from fullyconv.rasters import is_raster
-from fullyconv.sources import read_source
-from fullyconv.tile_plan import Tiling
 
 _Result = TypeVar("_Result")
 Report = Callable[[Path | str, _Result | FullyConvError, Sequence[Path], int, int], object]

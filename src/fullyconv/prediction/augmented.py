@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.errors import UsageError
-from fullyconv.prediction import Prediction
-from fullyconv.predictor import Predictor
+from fullyconv.prediction.prediction import Prediction
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.scores import Scores
 
 _LARGEST = 8.0  # scale; 64 times the work of 1

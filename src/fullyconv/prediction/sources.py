@@ -8,7 +8,7 @@ from pathlib import Path
 from fullyconv.bands import read_bands
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_photo
-from fullyconv.photos import kind_of
+from fullyconv.prediction.photos import kind_of
 from fullyconv.preprocess import Pixels
 
 
@@ -29,7 +29,7 @@ def read_source(path: Path | str, bands: bool = False) -> Pixels:
     if bands and kind == "photo":
         return read_bands(path)
     if kind == "url":
-        from fullyconv.web import fetch  # what speaks https takes a while to import
+        from fullyconv.prediction.web import fetch  # what speaks https takes a while to import
 
         return read_photo(path, fetch(str(path)))
     if kind == "stdin":

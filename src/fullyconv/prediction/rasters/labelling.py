@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
-from fullyconv.predictor import Predictor
-from fullyconv.raster_files import PartFile, remove, write_geotiff, write_polygons
-from fullyconv.raster_sources import gdal
-from fullyconv.rasters import Raster, open_raster
-from fullyconv.tile_plan import Tiling, plan_tiles
-from fullyconv.tiling import Band, label_bands, map_cells
+from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.rasters.files import PartFile, remove, write_geotiff, write_polygons
+from fullyconv.prediction.rasters.raster import Raster, open_raster
+from fullyconv.prediction.rasters.sources import gdal
+from fullyconv.prediction.tile_plan import Tiling, plan_tiles
+from fullyconv.prediction.tiling import Band, label_bands, map_cells
 
 _SHARE = 4  # of the available memory, one part of so many is used
 _MOST = 1 << 30  # bytes, so that all of the program takes less than 1.5
@@ -121,7 +121,7 @@ def label_raster(
     the same call goes on behind them, with the same result.
 
     Args:
-        source: The raster; see :func:`fullyconv.rasters.open_raster`.
+        source: The raster; see :func:`fullyconv.prediction.rasters.raster.open_raster`.
         predictor: The model.
         out: GeoTIFF of the labels; further files are named after it (``NAME-probs.tif``,
             ``NAME.geojson``, ``NAME-HEAD.tif``).

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.models.plan import Plan
+from fullyconv.prediction.tile_plan import Part, Tiling, fused_cells, plan_tiles, whole_memory
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.runtime import Maps, Runtime
 from fullyconv.scores import Scores
-from fullyconv.tile_plan import Part, Tiling, fused_cells, plan_tiles, whole_memory
 
 Read = Callable[[int, int], Pixels]
 """Pixel rows, from and up to, of a picture: (rows, W, C)."""

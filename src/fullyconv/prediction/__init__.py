@@ -1,0 +1,1 @@
+"""From photographs, films and rasters to files of labels."""
