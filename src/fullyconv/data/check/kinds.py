@@ -16,7 +16,7 @@ class Kind:
     """One thing that can be wrong.
 
     Attributes:
-        name: Its name in reports; a test asks that docs/check-your-data.md explains each.
+        name: Its name in reports; a test asks that docs/howto/check-your-data.md explains each.
         severity: How bad it is.
         what: What is wrong, as the end of a sentence that begins with the number of files.
         cure: What to do about it.

@@ -2,7 +2,7 @@
 
 Each tool's file finds the classes, and each picture's regions or mask; the rest is common to all:
 `shapes.py` and `runs.py` turn regions into pixels, `classes.py` their names into ids, and `run.py`
-writes the files. docs/import.md says the rules.
+writes the files. docs/howto/import.md says the rules.
 """
 
 from __future__ import annotations
