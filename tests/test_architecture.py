@@ -84,7 +84,7 @@ LEVELS = [
     ["prediction.rasters.labelling"],
     ["prediction.labelling"],
     ["prediction.predicting"],
-    ["evaluation", "heatmaps", "verifying"],
+    ["evaluation", "heatmaps", "verifying", "diagnosis"],
     ["quantizing"],
     ["exporting"],
     ["validation", "learner"],

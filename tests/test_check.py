@@ -381,7 +381,7 @@ def test_examples_are_bounded(monkeypatch: pytest.MonkeyPatch, root: Path) -> No
 
 
 def test_every_kind_is_explained_and_can_be_found() -> None:
-    page = (ROOT / "docs" / "check-your-data.md").read_text()
+    page = (ROOT / "docs" / "howto" / "check-your-data.md").read_text()
     for kind in KINDS.values():
         assert f"| `{kind.name}` | {kind.what} |" in page
     tests = (ROOT / "tests" / "test_check.py").read_text()

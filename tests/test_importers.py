@@ -68,7 +68,7 @@ def test_the_format_can_be_named(name: str, tmp_path: Path) -> None:
 
 def test_every_format_has_a_fixture_and_a_line_in_the_document() -> None:
     assert {form for form, _ in EXPORTS.values()} == set(IMPORTERS)
-    document = (Path(__file__).parents[1] / "docs" / "import.md").read_text()
+    document = (Path(__file__).parents[1] / "docs" / "howto" / "import.md").read_text()
     for form in IMPORTERS:
         assert f"| `{form}` |" in document
 

@@ -459,7 +459,7 @@ def test_the_commands_in_the_document_exist(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each is parsed by the real parser; --help at its end keeps it from running."""
-    text = (Path(__file__).parents[1] / "docs" / "training-studies.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "howto" / "training-studies.md").read_text()
     commands = re.findall(r"^fcn (study .*)$", text, re.MULTILINE)
     assert [command.split()[1] for command in commands] == list(TRAINING_STUDIES)
     for command in commands:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import tyro
 
 import fullyconv
 from fullyconv.commands.data import data
+from fullyconv.commands.doctor import doctor
 from fullyconv.commands.evaluate import evaluate
 from fullyconv.commands.export import export
+from fullyconv.commands.group import Group
 from fullyconv.commands.heatmap import heatmap
 from fullyconv.commands.info import info
 from fullyconv.commands.new import new
@@ -19,38 +23,9 @@ from fullyconv.commands.predict import predict
 from fullyconv.commands.study import study
 from fullyconv.commands.train import train
 from fullyconv.commands.weights import weights
-from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.errors import FullyConvError, UsageError
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
-
-_VERBS: dict[str, Callable[..., int]] = {
-    "predict": predict,
-    "train": train,
-    "evaluate": evaluate,
-    "export": export,
-    "heatmap": heatmap,
-    "info": info,
-    "weights": weights,
-    "data": data,
-    "new": new,
-    "study": study,
-}
-
-
-def run(args: Sequence[str]) -> int:
-    """Run a command line and return its exit status; errors meant for users pass through."""
-    if args and args[0][:1] != "-" and args[0] not in _VERBS:
-        raise UsageError(f"there is no {args[0]!r}. {did_you_mean(args[0], list(_VERBS))}")
-    if args and args[0] in ("train", "weights", "data", "study"):
-        return _VERBS[args[0]](args[1:])
-    if list(args) in (["--version"], ["-V"]):
-        print(f"fullyconv {fullyconv.__version__}")
-        return 0
-    chosen = tyro.extras.subcommand_cli_from_dict(
-        _VERBS, args=list(args), prog="fcn", description=_DESCRIPTION
-    )
-    return int(chosen)
-
 
 _DESCRIPTION = """\
 Fully convolutional networks: labels for every pixel of an image of any size.
@@ -64,6 +39,49 @@ Fully convolutional networks: labels for every pixel of an image of any size.
   fcn info voc-fcn8s                       what a network is and costs
 
 --version prints the version; --debug shows the traceback of an error."""
+
+
+def completion(
+    shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional],
+) -> int:
+    """Print what a shell needs to complete verbs, recipes and flags at the Tab key.
+
+    bash: fcn completion bash > ~/.local/share/bash-completion/completions/fcn
+    zsh:  fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath
+
+    Args:
+        shell: Whose.
+    """
+    with contextlib.suppress(SystemExit):  # tyro has printed it
+        tyro.cli(VERBS.whole(), args=["--tyro-print-completion", shell], prog="fcn")
+    return 0
+
+
+VERBS = Group(
+    _DESCRIPTION,
+    {
+        "predict": predict,
+        "train": train,
+        "evaluate": evaluate,
+        "export": export,
+        "heatmap": heatmap,
+        "info": info,
+        "weights": weights,
+        "data": data,
+        "new": new,
+        "study": study,
+        "doctor": doctor,
+        "completion": completion,
+    },
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run a command line and return its exit status; errors meant for users pass through."""
+    if list(args) in (["--version"], ["-V"]):
+        print(f"fullyconv {fullyconv.__version__}")
+        return 0
+    return VERBS.run(args, "fcn")
 
 
 def main() -> None:

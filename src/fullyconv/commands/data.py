@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,26 +13,7 @@ from fullyconv.commands.data_export import export
 from fullyconv.commands.data_import import formats, import_
 from fullyconv.commands.data_split import split
 from fullyconv.commands.data_tiles import tiles
-
-
-def data(args: Sequence[str]) -> int:
-    """Make a data set that training reads, of whatever there is; check it, count it, export it.
-
-    Args:
-        args: Command line after ``fcn data``.
-    """
-    verbs: dict[str, Callable[..., int]] = {
-        "check": check_data,
-        "stats": stats_data,
-        "import": import_,
-        "formats": formats,
-        "export": export,
-        "split": split,
-        "tiles": tiles,
-        "prepare": _prepare_data,
-        "list": _list_data,
-    }
-    return int(tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn data"))
+from fullyconv.commands.group import Group
 
 
 def _list_data() -> int:
@@ -67,3 +47,19 @@ def _prepare_data(
     progress = sys.stderr.isatty()
     print(prepare(name, sources, out, splits=splits, workers=workers, progress=progress))
     return 0
+
+
+data = Group(
+    "Make a data set that training reads, of whatever there is; check it, count it, export it.",
+    {
+        "check": check_data,
+        "stats": stats_data,
+        "import": import_,
+        "formats": formats,
+        "export": export,
+        "split": split,
+        "tiles": tiles,
+        "prepare": _prepare_data,
+        "list": _list_data,
+    },
+)

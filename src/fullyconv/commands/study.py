@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from fullyconv.commands.group import Group
 from fullyconv.commands.training_studies import TRAINING
-from fullyconv.errors import UsageError, did_you_mean
-
-
-def study(args: Sequence[str]) -> int:
-    """Run one of the paper's studies and show its table beside what was published.
-
-    Args:
-        args: Command line after ``fcn study``.
-    """
-    if args and args[0][:1] != "-" and args[0] not in _STUDIES:
-        known = did_you_mean(args[0], list(_STUDIES))
-        raise UsageError(f"there is no study {args[0]!r}. {known}")
-    return int(tyro.extras.subcommand_cli_from_dict(_STUDIES, args=list(args), prog="fcn study"))
+from fullyconv.errors import UsageError
 
 
 def _upper_bound(
@@ -132,10 +121,13 @@ def _report(
     return 0
 
 
-_STUDIES: dict[str, Callable[..., int]] = {
-    **TRAINING,
-    "upper-bound": _upper_bound,
-    "dense-inference": _dense_inference,
-    "shift-and-stitch": _shift_and_stitch,
-    "report": _report,
-}
+study = Group(
+    "Run one of the paper's studies and show its table beside what was published.",
+    {
+        **TRAINING,
+        "upper-bound": _upper_bound,
+        "dense-inference": _dense_inference,
+        "shift-and-stitch": _shift_and_stitch,
+        "report": _report,
+    },
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,33 +24,58 @@ class _Training(Recipe):
     """Go on with the run in that folder."""
 
 
-def train(args: Sequence[str]) -> int:
-    """Train a network by a recipe, any part of which can be changed; or compare runs.
+@dataclass(frozen=True)
+class _Train:
+    """The verb: its flags are those of the recipe that is its first word."""
 
-    Args:
-        args: Command line after ``fcn train``.
-    """
-    from fullyconv.recipe_file import read_recipe
-    from fullyconv.recipes import RECIPES
-    from fullyconv.recipes import recipe as named_recipe
+    description: str
 
-    if args[:1] == ["--compare"]:
-        return tyro.cli(_compare, args=list(args[1:]), prog="fcn train --compare")
-    recipes, run = dict(RECIPES), ""
-    if args and args[0].endswith(".json"):
-        path = Path(args[0]).resolve()
-        run = path.parent.name if path.stem == "recipe" else path.stem
-        recipes = {_FILE: (args[0], read_recipe(args[0]))}
-        args = [_FILE, *args[1:]]
-    elif args and args[0][:1] != "-":
-        named_recipe(args[0])  # says which it might be, if there is none of the name
-    choices = {
+    def run(self, args: Sequence[str], prog: str) -> int:
+        """Train, or draw runs together."""
+        from fullyconv.recipe_file import read_recipe
+        from fullyconv.recipes import RECIPES
+        from fullyconv.recipes import recipe as named_recipe
+
+        if args[:1] == ["--compare"]:
+            return tyro.cli(_compare, args=list(args[1:]), prog=f"{prog} --compare")
+        recipes, run = dict(RECIPES), ""
+        if args and args[0].endswith(".json"):
+            path = Path(args[0]).resolve()
+            run = path.parent.name if path.stem == "recipe" else path.stem
+            recipes = {_FILE: (args[0], read_recipe(args[0]))}
+            args = [_FILE, *args[1:]]
+        elif args and args[0][:1] != "-":
+            named_recipe(args[0])  # says which it might be, if there is none of the name
+        chosen = tyro.extras.overridable_config_cli(
+            _choices(recipes, run), args=list(args), prog=prog, description=_DESCRIPTION
+        )
+        return _train(chosen)
+
+    def whole(self) -> Any:
+        """Every recipe with every flag."""
+        from fullyconv.recipes import RECIPES
+
+        choices = _choices(RECIPES)
+        return tyro.extras.subcommand_type_from_defaults(
+            {name: recipe for name, (_, recipe) in choices.items()},
+            {name: what for name, (what, _) in choices.items()},
+            prefix_names=False,
+        )
+
+
+train = _Train("Train a network by a recipe, any part of which can be changed; or compare runs.")
+
+
+def _choices(
+    recipes: Mapping[str, tuple[str, Recipe]], run: str = ""
+) -> dict[str, tuple[str, _Training]]:
+    return {
         name: (what, _Training(**_values(recipe), out=Path("runs") / (run or name)))
         for name, (what, recipe) in recipes.items()
     }
-    chosen = tyro.extras.overridable_config_cli(
-        choices, args=list(args), prog="fcn train", description=_DESCRIPTION
-    )
+
+
+def _train(chosen: _Training) -> int:
     recipe = Recipe(**{field.name: getattr(chosen, field.name) for field in fields(Recipe)})
     use_large_pages()
     from fullyconv import training as verb

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -10,21 +9,7 @@ from typing import Annotated
 
 import tyro
 
-
-def weights(args: Sequence[str]) -> int:
-    """List, get, check and import published weights: the authors' networks, ImageNet's.
-
-    Args:
-        args: Command line after ``fcn weights``.
-    """
-    verbs: dict[str, Callable[..., int]] = {
-        "list": _list_weights,
-        "get": _get_weights,
-        "verify": _verify_weights,
-        "import": _import_weights,
-    }
-    chosen = tyro.extras.subcommand_cli_from_dict(verbs, args=list(args), prog="fcn weights")
-    return int(chosen)
+from fullyconv.commands.group import Group
 
 
 def _list_weights(json: bool = False) -> int:
@@ -109,3 +94,14 @@ def _import_weights(
     report = import_caffemodel(source, name, out, licence=licence, partial=partial, width=width)
     print(f"{report}\n{out}\nNext: fcn predict PHOTO --model {out}")
     return 0
+
+
+weights = Group(
+    "List, get, check and import published weights: the authors' networks, ImageNet's.",
+    {
+        "list": _list_weights,
+        "get": _get_weights,
+        "verify": _verify_weights,
+        "import": _import_weights,
+    },
+)

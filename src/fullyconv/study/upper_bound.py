@@ -223,8 +223,8 @@ def _told(rule: str, space: LabelSpace) -> str:
     void = "counts as background" if _has_background(space) else "has no share"
     return (
         f"Rule {rule!r}: {RULES[rule].told}. Before that void {void}; in the score it is not "
-        "counted. The paper does not state its rule: docs/howto/studies.md compares those that were "
-        "tried with its figures."
+        "counted. The paper does not state its rule: docs/howto/studies.md compares those that "
+        "were tried with its figures."
     )
 
 

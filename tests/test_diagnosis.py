@@ -1,0 +1,125 @@
+"""fcn doctor, and what shells complete."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fullyconv
+from command import fcn
+from fullyconv import diagnosis
+from fullyconv.errors import FullyConvError
+
+
+def test_the_doctor_finds_this_machine_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FULLYCONV_OFFLINE", "1")
+    assert fcn(monkeypatch, "doctor") == 0
+    shown = capsys.readouterr().out
+    for text in (fullyconv.__version__, version("torch"), "FULLYCONV_OFFLINE", "GiB free"):
+        assert text in shown
+    assert "wrong" not in shown
+    assert fcn(monkeypatch, "doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["engines"]["onnx"] == "works"
+    assert set(found["extras"]) == {
+        line.split("extra == ")[1].strip("\"' ")
+        for line in requires("fullyconv") or []
+        if "extra == " in line
+    }
+
+
+def test_packages_that_are_missing_or_too_old_are_named() -> None:
+    needed, extras, wrong = diagnosis._packages(
+        [
+            "numpy>=999",
+            "no-such-package",
+            'no-such-film>=2; extra == "video"',
+            'numpy>=999; extra == "video"',
+            'numpy>=1; extra == "raster"',
+        ]
+    )
+    assert needed == {"numpy": np.__version__, "no-such-package": "missing"}
+    assert extras["raster"] == "complete"
+    assert extras["video"] == f"no-such-film>=2 is missing, numpy>=999 is {np.__version__}"
+    assert 'pip install "numpy>=999"' in wrong[0]
+    assert "no-such-package is missing" in wrong[1]
+
+
+def test_an_engine_that_fails_or_says_something_else_is_wrong() -> None:
+    def opened(name: str, runtime: str) -> fullyconv.Predictor:
+        if runtime == "torch":
+            raise FullyConvError("it cannot be loaded")
+        if runtime == "onnx":
+            raise FullyConvError("onnxruntime is needed for this and not installed")
+        return fullyconv.Predictor(name)
+
+    engines, wrong = diagnosis._engines(opened)
+    assert engines == {"torch": "does not work", "onnx": "not installed", "openvino": "works"}
+    assert wrong == ["torch: it cannot be loaded"]
+
+    def upside_down(name: str, runtime: str) -> fullyconv.Predictor:
+        predictor = fullyconv.Predictor(name)
+        if runtime == "torch":
+            return predictor
+        return lambda photo: predictor(photo[::-1])  # type: ignore[return-value]
+
+    engines, wrong = diagnosis._engines(upside_down)
+    assert engines["torch"] == "works"
+    assert engines["onnx"] == "gives other labels"
+    assert "agree on" in wrong[0]
+
+
+def test_a_folder_of_weights_that_may_not_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FULLYCONV_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert fcn(monkeypatch, "doctor") == 1
+    assert f"wrong: {tmp_path} may not be written to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["fcn", "data", "ch"], ["check"]),
+        (["fcn", "train", "voc-fcn32s-color"], []),
+        (["fcn", "train", "voc-fcn8s-at"], ["voc-fcn8s-atonce"]),
+        (["fcn", "train", "voc-fcn8s", "--optim.lr"], ["--optim.lr"]),
+    ],
+)
+def test_bash_completes(script: Path, words: list[str], completed: list[str]) -> None:
+    code = (
+        f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _tyro_fcn;"
+        ' echo "${COMPREPLY[@]}"'
+    )
+    result = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == completed
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    result = subprocess.run(
+        [sys.executable, "-m", "fullyconv", "completion", "bash"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path = tmp_path_factory.mktemp("completion") / "fcn.bash"
+    path.write_text(result.stdout)
+    return path
+
+
+def test_zsh_gets_a_script_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "completion", "zsh") == 0
+    assert capsys.readouterr().out.startswith("#compdef fcn")
