@@ -1,0 +1,1 @@
+"""Labelling over HTTP, and pages to look at labels with."""
