@@ -16,6 +16,7 @@ const TOLD = {
 
 let model = { name: "", categories: [], limits: {}, seconds_per_megapixel: 0.3 };
 let current = null; // the picture that is shown, and what is known of it
+const opacity = { labels: 60, doubt: 90, heat: 90 }; // of each view, in percent
 let running = new AbortController();
 
 const legend = new Legend(byId("legend"), () => draw());
@@ -102,8 +103,8 @@ async function showAnswer() {
   select.value = categories.some((c) => String(c.id) === chosen) ? chosen : largest(categories).id;
   byId("facts").textContent =
     `${width} × ${height} pixels, labelled in ${answer.seconds.toFixed(2)} s by ${answer.model}`;
-  byId("readout").replaceChildren(quiet("Point at the picture, or use the arrow keys on it"));
   setState("done");
+  stage.repeat();
   await draw();
   // of every pixel, for what is pointed at; nobody waits for it
   grey("confidence", { image: "confidence" }).catch(() => {});
@@ -122,7 +123,11 @@ function grey(key, query) {
   if (!kept.has(key)) {
     const fetched = ask(photo, { accept: "image/png", query, signal })
       .then(fromGrey)
-      .then((values) => (kept.set(key, values), values));
+      .then((values) => {
+        kept.set(key, values);
+        stage.repeat();
+        return values;
+      });
     fetched.catch(() => kept.delete(key)); // so that it is tried again
     kept.set(key, fetched);
   }
@@ -136,10 +141,13 @@ async function draw() {
   const chosen = view();
   document.body.dataset.view = chosen;
   byId("told").textContent = TOLD[chosen];
+  byId("opacity").value = opacity[chosen];
+  stage.setOpacity(opacity[chosen] / 100);
   if (!current) return;
   const of = current;
   if (chosen === "labels") {
     stage.setLayer(of.labels, classColors(of.answer.categories, (id) => legend.isOn(id)));
+    stage.repeat();
     return;
   }
   const name = heatName();
@@ -147,7 +155,9 @@ async function draw() {
     const query = chosen === "doubt" ? { image: "confidence" } : { image: "heat", class: name };
     const values = await grey(chosen === "doubt" ? "confidence" : `heat ${name}`, query);
     const still = current === of && view() === chosen && (chosen === "doubt" || heatName() === name);
-    if (still) stage.setLayer(values, heatColors(chosen === "doubt"));
+    if (!still) return;
+    stage.setLayer(values, heatColors(chosen === "doubt"));
+    stage.repeat();
   } catch (error) {
     if (error.name !== "AbortError") say(error.message);
   }
@@ -196,7 +206,7 @@ function compare(percent) {
 async function download(kind) {
   const { photo, signal, json, name } = current;
   const query =
-    kind === "overlay" ? { image: kind, opacity: byId("opacity").value / 100 } : { image: kind };
+    kind === "overlay" ? { image: kind, opacity: opacity.labels / 100 } : { image: kind };
   try {
     const blob = kind === "json" ? json : await ask(photo, { accept: "image/png", query, signal });
     const link = document.createElement("a");
@@ -250,10 +260,12 @@ async function readModel() {
 
 byId("view").onchange = draw;
 byId("class").onchange = draw;
-byId("opacity").oninput = (event) => stage.setOpacity(event.target.value / 100);
+byId("opacity").oninput = (event) => {
+  opacity[view()] = Number(event.target.value);
+  stage.setOpacity(opacity[view()] / 100);
+};
 byId("compare").oninput = (event) => compare(event.target.value);
 for (const button of byId("downloads").children) button.onclick = () => download(button.dataset.file);
-stage.setOpacity(0.6);
 compare(0);
 draw();
 listen(take, fail);

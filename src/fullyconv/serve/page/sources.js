@@ -9,7 +9,6 @@ export function listen(take, fail) {
     file.toggleAttribute("capture", capture);
     file.click();
   };
-  document.getElementById("pick").onclick = () => choose(false);
   file.onchange = () => {
     if (file.files[0]) take(file.files[0], file.files[0].name);
     file.value = ""; // so that the same file can be chosen again
@@ -21,7 +20,9 @@ export function listen(take, fail) {
   });
   // a browser has no camera for a page from http://elsewhere; a phone then opens its own
   const inPage = Boolean(navigator.mediaDevices?.getUserMedia);
-  document.getElementById("camera").onclick = () => (inPage ? openCamera(take, fail) : choose(true));
+  const ways = { pick: () => choose(false), camera: () => (inPage ? openCamera(take, fail) : choose(true)) };
+  for (const button of document.querySelectorAll("[data-do=pick], [data-do=camera]"))
+    button.onclick = ways[button.dataset.do];
   listSamples(take, fail);
 }
 

@@ -12,13 +12,12 @@ export class Stage {
     root.innerHTML = `
       <div class="frame" tabindex="0" role="application" aria-roledescription="picture">
         <img alt="" draggable="false"><canvas></canvas>
-        <div class="cross" hidden></div><div class="line"><span></span></div>
+        <div class="cross" hidden></div><div class="line"></div><div class="knob"></div>
       </div>`;
     this.frame = root.firstElementChild;
     this.photo = root.querySelector("img");
     this.canvas = root.querySelector("canvas");
     this.cross = root.querySelector(".cross");
-    this.line = root.querySelector(".line");
     this.frame.setAttribute("aria-label", label);
     this.cursor = null;
     this.#followPointer(onCompare);
@@ -29,8 +28,8 @@ export class Stage {
 
   setSize(width, height) {
     this.size = { width, height };
-    this.root.style.setProperty("--ratio", width / height);
-    this.cursor = null;
+    this.root.parentElement.style.setProperty("--ratio", width / height); // also of what is below it
+    this.cursor = this.pointed = null;
     this.cross.hidden = true;
   }
 
@@ -79,7 +78,7 @@ export class Stage {
       this.#point(...this.#pixel(event), false);
     });
     frame.addEventListener("pointerdown", (event) => {
-      this.dragging = this.line.contains(event.target);
+      this.dragging = event.target.matches(".line, .knob");
       if (this.dragging) frame.setPointerCapture(event.pointerId);
       else this.#point(...this.#pixel(event), false);
     });
@@ -89,7 +88,7 @@ export class Stage {
       });
     // a finger leaves the picture whenever it is lifted; what it pointed at stays
     frame.addEventListener("pointerleave", (event) => {
-      if (event.pointerType === "mouse" && !this.dragging) this.onPoint(null);
+      if (event.pointerType === "mouse" && !this.dragging) this.#tell(null);
     });
   }
 
@@ -117,6 +116,16 @@ export class Stage {
       this.cross.style.left = `${(100 * (x + 0.5)) / this.size.width}%`;
       this.cross.style.top = `${(100 * (y + 0.5)) / this.size.height}%`;
     }
-    this.onPoint({ x, y, at: y * this.size.width + x, byKey });
+    this.#tell({ x, y, at: y * this.size.width + x, byKey });
+  }
+
+  #tell(where) {
+    this.pointed = where;
+    this.onPoint(where);
+  }
+
+  /** Say again what is pointed at: more is known of it now. */
+  repeat() {
+    this.onPoint(this.pointed ?? null);
   }
 }
