@@ -89,7 +89,7 @@ LEVELS = [
     ["exporting"],
     ["validation", "learner"],
     ["training"],
-    ["study.*"],
+    ["study.*", "serve.*"],
     ["commands.*"],
     ["cli"],
 ]

@@ -22,6 +22,7 @@ from fullyconv.commands.new import new
 from fullyconv.commands.predict import predict
 from fullyconv.commands.study import study
 from fullyconv.commands.train import train
+from fullyconv.commands.view import view
 from fullyconv.commands.weights import weights
 from fullyconv.errors import FullyConvError, UsageError
 
@@ -36,6 +37,7 @@ Fully convolutional networks: labels for every pixel of an image of any size.
   fcn evaluate MODEL FOLDER                score it
   fcn export MODEL --to onnx               write it for another engine
   fcn heatmap cat.jpg --class "tabby cat"  where a classifier sees a class
+  fcn view results                         look through predictions in a browser
   fcn info voc-fcn8s                       what a network is and costs
 
 --version prints the version; --debug shows the traceback of an error."""
@@ -70,6 +72,7 @@ VERBS = Group(
         "data": data,
         "new": new,
         "study": study,
+        "view": view,
         "doctor": doctor,
         "completion": completion,
     },

@@ -56,7 +56,7 @@ export class Legend {
       row.toggleAttribute("data-here", row.dataset.id === String(id));
   }
 
-  #row({ id, name, color, share }) {
+  #row({ id, name, color, share, note = percent(share) }) {
     const row = document.createElement("li");
     row.dataset.id = id;
     row.innerHTML = `<label><input type="checkbox"><span class="swatch"></span>
@@ -67,7 +67,7 @@ export class Legend {
     row.style.setProperty("--color", color);
     row.style.setProperty("--share", share);
     row.querySelector(".name").textContent = name;
-    row.querySelector(".share").textContent = percent(share);
+    row.querySelector(".share").textContent = note;
     return row;
   }
 }

@@ -111,12 +111,16 @@ export class Stage {
 
   #point(x, y, byKey) {
     this.cursor = [x, y];
-    this.cross.hidden = !byKey;
-    if (byKey) {
-      this.cross.style.left = `${(100 * (x + 0.5)) / this.size.width}%`;
-      this.cross.style.top = `${(100 * (y + 0.5)) / this.size.height}%`;
-    }
+    this.mark(byKey ? { x, y } : null);
     this.#tell({ x, y, at: y * this.size.width + x, byKey });
+  }
+
+  /** Show a cross at a pixel, or none. */
+  mark(where) {
+    this.cross.hidden = !where;
+    if (!where) return;
+    this.cross.style.left = `${(100 * (where.x + 0.5)) / this.size.width}%`;
+    this.cross.style.top = `${(100 * (where.y + 0.5)) / this.size.height}%`;
   }
 
   #tell(where) {
