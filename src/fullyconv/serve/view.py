@@ -157,6 +157,7 @@ def view(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
+            listening.listen()
         except (OSError, OverflowError) as error:
             raise FullyConvError(
                 f"port {port} on 127.0.0.1 cannot be used ({error}); give another with --port, "

@@ -248,6 +248,8 @@ def _palette_space(item: Item) -> LabelSpace:
     with opened(item.prediction.checked()) as image:
         colors = image.getpalette() or []
     palette = tuple(zip(colors[0::3], colors[1::3], colors[2::3], strict=False))[:255]
+    while len(palette) > 1 and palette[-2:] == ((0, 0, 0), (0, 0, 0)):  # filled up to 256
+        palette = palette[:-1]
     count = len(palette) or 255
     return LabelSpace(categories=tuple(f"class {i}" for i in range(count)), palette=palette)
 

@@ -45,7 +45,8 @@ export class Legend {
     if (absent.length) {
       const rest = document.createElement("p");
       rest.className = "quiet";
-      rest.textContent = `Not in this picture: ${absent.map((c) => c.name).join(", ")}`;
+      const named = absent.length > 60 ? `${absent.length} classes` : absent.map((c) => c.name).join(", ");
+      rest.textContent = `Not in this picture: ${named}`;
       this.root.append(rest);
     }
   }
