@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browser import PHONE, chromium, opened, served, violations
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
+from browser import PHONE, chromium, opened, served, violations
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json
 from fullyconv.prediction.predicting import predict
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NAMES = ("avenue_from_above", "old_town_street_corner", "wide_road_overcast")
-CLASSES = {"categories": ["sky", "road", "tree"], "palette": [[9, 9, 9], [200, 0, 0], [0, 200, 0]]}
+CATEGORIES, PALETTE = ["sky", "road", "tree"], [[9, 9, 9], [200, 0, 0], [0, 200, 0]]
+CLASSES = {"categories": CATEGORIES, "palette": PALETTE}
 
 
 def save_ids(path: Path, ids: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(ids)
-    colors = [value for color in CLASSES["palette"] for value in color]  # type: ignore[attr-defined]
+    colors = [value for color in PALETTE for value in color]
     image.putpalette(colors + [0] * (768 - len(colors)))  # all 256, or Pillow stores fewer bits
     image.save(path)
 
@@ -306,20 +307,14 @@ def test_nothing_is_written(address: str, compared: tuple[Path, Path]) -> None:
 
 def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_path: Path) -> None:
     masks, data = compared
-    many = tmp_path / "many"
-    for folder in (many, tmp_path / "truth" / "images", tmp_path / "truth" / "labels"):
-        folder.mkdir(parents=True)
+    many, images, labels = (tmp_path / n for n in ("many", "truth/images", "truth/labels"))
+    for made in (many, images, labels):
+        made.mkdir(parents=True)
     for number in range(10_000):
         of = f"p{number % 20:02}"
         os.link(masks / f"{of}-mask.png", many / f"n{number:05}-mask.png")
-        os.link(
-            data / "val" / "images" / f"{of}.jpg",
-            tmp_path / "truth" / "images" / f"n{number:05}.jpg",
-        )
-        os.link(
-            data / "val" / "labels" / f"{of}.png",
-            tmp_path / "truth" / "labels" / f"n{number:05}.png",
-        )
+        os.link(data / "val" / "images" / f"{of}.jpg", images / f"n{number:05}.jpg")
+        os.link(data / "val" / "labels" / f"{of}.png", labels / f"n{number:05}.png")
     write_json(tmp_path / "truth" / "classes.json", CLASSES)
     begun = time.monotonic()
     folder = open_folder(many, truth=tmp_path / "truth")
@@ -336,15 +331,15 @@ def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_pat
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda m, d: open_folder(m / "no"), "there is no such folder; give the one that holds the masks"),
+        (lambda m, d: open_folder(m / "no"), "no such folder; give the one that holds the masks"),
         (lambda m, d: open_folder(d, truth=d), "--truth is for a folder of predictions"),
-        (lambda m, d: open_folder(d.parent / "empty"), "neither images/ and labels/ of a data set"),
+        (lambda m, d: open_folder(m.parent / "empty"), "neither images/ and labels/ of a data set"),
         (lambda m, d: open_folder(m, truth=m), "no classes.json says what its labels mean"),
-        (lambda m, d: open_folder(m, truth=d / "val" / "labels", classes="voc"), "expected the folders images/"),
-        (lambda m, d: open_folder(m, truth=d.parent / "other"), "no label file is named as one of the"),
+        (lambda m, d: open_folder(m, truth=m, classes="voc"), "expected the folders images/"),
+        (lambda m, d: open_folder(m, truth=m.parent / "other"), "no label file is named as one of"),
         (lambda m, d: view(m, port=99999), "port 99999 on 127.0.0.1 cannot be used"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_shown(
     compared: tuple[Path, Path], tmp_path: Path, make: Any, sentence: str
 ) -> None:
@@ -365,8 +360,7 @@ def test_truth_of_other_classes(results: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_is_compared_where_one_is_missing(compared: tuple[Path, Path]) -> None:
-    masks, data = compared
-    folder = open_folder(data)
+    folder = open_folder(compared[1])
     assert compare(folder, folder.items[0]) is None
 
 
@@ -421,7 +415,7 @@ def test_the_worst_picture_in_a_browser(
         )
         for layer, ids in (("truth", truth), ("prediction", guess)):
             said = page.inner_text(f"#readout [data-layer={layer}]")
-            assert said == CLASSES["categories"][ids[y, x]]
+            assert said == CATEGORIES[ids[y, x]]
         page.check("[value=differences]", force=True)
         drawn = page.evaluate(
             """() => [...document.querySelectorAll('.frame canvas')].map((c) => {
