@@ -136,6 +136,7 @@ NO_TORCH = [
     "data.exporters",
     "data.splitting",
     "study.report",
+    "serve.view",
     "cli",
 ]
 

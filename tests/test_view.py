@@ -316,16 +316,17 @@ def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_pat
         os.link(data / "val" / "images" / f"{of}.jpg", images / f"n{number:05}.jpg")
         os.link(data / "val" / "labels" / f"{of}.png", labels / f"n{number:05}.png")
     write_json(tmp_path / "truth" / "classes.json", CLASSES)
-    begun = time.monotonic()
-    folder = open_folder(many, truth=tmp_path / "truth")
-    with served(create_view(folder)) as address:
-        first = get_json(address + "v1/pictures?count=100")
-        for picture in first["pictures"][:12]:
-            assert get(f"{address}v1/pictures/{picture['id']}/thumbnail")[0] == 200
-        took = time.monotonic() - begun
-        assert get_json(address + "v1/folder")["scoring"]
-    assert first["total"] == 10_000
-    assert took < 2  # of two cores that others use; alone it is 0.7 s
+    seconds = []
+    for _ in range(3):  # the machine may be busy with something else
+        begun = time.monotonic()
+        folder = open_folder(many, truth=tmp_path / "truth")
+        with served(create_view(folder)) as address:
+            first = get_json(address + "v1/pictures?count=100")
+            thumbnail = get(address + f"v1/pictures/{first['pictures'][99]['id']}/thumbnail")
+            seconds.append(time.monotonic() - begun)
+            assert get_json(address + "v1/folder")["scoring"]
+        assert (first["total"], thumbnail[0]) == (10_000, 200)
+    assert min(seconds) < 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from fullyconv.data.importers.source import Pictures, is_picture, walk
 from fullyconv.data.sources import CLASSES, read_label_space
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, opened, read_labels
-from fullyconv.labels import LABEL_SPACES, LabelSpace
+from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
 from fullyconv.prediction.journal import LINES
 
 _MASK = "-mask.png"  # what fcn predict puts behind the name of the picture
@@ -135,7 +135,8 @@ def open_folder(
             )
         space = classes_of(root, classes) if classes else _classes_near(root)
         return _listed(root, _data_items(root), space, space)
-    items = list(_predicted(root))
+    names = [name for name in walk(root) if is_picture(name)]
+    items = list(_predicted(root, names))
     if not items:
         raise FullyConvError(
             f"{root}: neither images/ and labels/ of a data set nor a mask as fcn predict writes "
@@ -151,7 +152,7 @@ def open_folder(
             f"{root} has the classes {', '.join(space.categories[:5])}, ..., but {truth} "
             f"{', '.join(true_space.categories[:5])}, ...; the truth must have the model's classes"
         )
-    return _listed(root, _with_photos(root, items, images), space, true_space or space)
+    return _listed(root, _with_photos(root, items, names, images), space, true_space or space)
 
 
 def _listed(
@@ -192,11 +193,16 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return {Path(name).stem: folder / name for name in walk(folder) if is_picture(name)}
 
 
-def _predicted(root: Path) -> Iterator[Item]:
-    names = [name for name in walk(root) if PurePosixPath(name).suffix.lower() == ".png"]
+def _pictures(folders: Iterable[Path]) -> Pictures:
+    return Pictures(
+        folder / name for folder in folders for name in walk(folder) if is_picture(name)
+    )
+
+
+def _predicted(root: Path, names: list[str]) -> Iterator[Item]:
     masks = {n.removesuffix(_MASK): n for n in names if n.endswith(_MASK)}
     if not masks:  # of another tool, named as their pictures
-        masks = {str(PurePosixPath(n).with_suffix("")): n for n in names}
+        masks = {n[:-4]: n for n in names if n.lower().endswith(".png")}
     for name, file in masks.items():
         yield Item(name, prediction=File(root / file, root))
 
@@ -205,10 +211,7 @@ def _with_truth(items: list[Item], truth: Path) -> Iterator[Item]:
     splits = _splits(truth)
     if not splits:
         raise FullyConvError(f"{truth}: expected the folders images/ and labels/ of a data set")
-    labels, photos = (
-        Pictures(path for split in splits for path in _by_stem(split / kind).values())
-        for kind in ("labels", "images")
-    )
+    labels, photos = (_pictures(split / kind for split in splits) for kind in ("labels", "images"))
     found = 0
     for item in items:
         label, photo = labels.find(item.name), photos.find(item.name)
@@ -233,10 +236,13 @@ def _predicted_space(
     if classes:
         named = classes_of(root, classes)
         return LabelSpace(categories=named.categories, palette=named.palette)
-    recorded = [line["settings"] for line in _record(root) if "settings" in line]
-    if recorded:
-        values = {"raw_ids": range(len(recorded[-1].get("categories", ()))), "void": [255]}
-        return LabelSpace.from_dict({**recorded[-1], **{k: list(v) for k, v in values.items()}})
+    settings = [
+        line["settings"] for line in _record(root) if isinstance(line.get("settings"), dict)
+    ]
+    if settings:
+        names = settings[-1].get("categories")
+        ids = list(range(len(names))) if isinstance(names, list) else []
+        return LabelSpace.from_dict({**settings[-1], "raw_ids": ids, "void": [IGNORE_INDEX]})
     if truth is not None:
         return LabelSpace(categories=truth.categories, palette=truth.palette)
     return _palette_space(first)
@@ -254,13 +260,12 @@ def _palette_space(item: Item) -> LabelSpace:
     return LabelSpace(categories=tuple(f"class {i}" for i in range(count)), palette=palette)
 
 
-def _with_photos(root: Path, items: list[Item], images: Path | None) -> Iterator[Item]:
+def _with_photos(
+    root: Path, items: list[Item], names: list[str], images: Path | None
+) -> Iterator[Item]:
     """Photographs where they were said to be, beside the masks, or where they were labelled."""
-    if images is not None:
-        given = Pictures(images / name for name in walk(images) if is_picture(name))
-    else:
-        given = None
-    beside = {p for p in walk(root) if is_picture(p)}
+    given = None if images is None else _pictures([images])
+    beside = set(names)
     recorded = _recorded_photos(root) if given is None else {}
     for item in items:
         photo = item.photo
@@ -268,8 +273,8 @@ def _with_photos(root: Path, items: list[Item], images: Path | None) -> Iterator
             path = given.find(item.name)
             photo = File(path, images) if path else photo
         elif photo is None:
-            names = (item.name + suffix for suffix in IMAGE_SUFFIXES)
-            found = next((n for n in names if n in beside), None)
+            near = (item.name + suffix for suffix in IMAGE_SUFFIXES)
+            found = next((name for name in near if name in beside), None)
             assert item.prediction is not None
             if found is not None and root / found != item.prediction.path:
                 photo = File(root / found, root)
@@ -283,14 +288,13 @@ def _recorded_photos(root: Path) -> dict[str, Path]:
     """By the name of their results, the photographs that are still where they were labelled."""
     photos = {}
     for line in _record(root):
-        files = [str(file) for file in line.get("files", ())] if "photo" in line else []
-        path = Path(str(line.get("photo")))
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        path, files = Path(str(line.get("photo"))), line.get("files")
+        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
-        for file in files:
-            if file.endswith(_MASK):
-                parts = PurePosixPath(file.replace("\\", "/").removesuffix(_MASK)).parts
-                for first in range(len(parts)):
+        for file in files if isinstance(files, list) else ():
+            if str(file).endswith(_MASK):
+                parts = PurePosixPath(str(file).replace("\\", "/").removesuffix(_MASK)).parts
+                for first in range(len(parts)):  # wherever the folder lies now
                     photos["/".join(parts[first:])] = path
     return photos
 

@@ -148,6 +148,8 @@ def walk(folder: Path) -> Iterator[str]:
     count = 0
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name[0] not in "." and name != "__MACOSX"]
+        inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        prefix = f"{inside}/" if inside.parts else ""  # once: there may be a million names
         for name in names:
             if name.startswith("."):
                 continue
@@ -157,7 +159,7 @@ def walk(folder: Path) -> Iterator[str]:
                     f"{folder}: more than {MAX_FILES:,} files; give the folder of "
                     "the export alone, and that of the pictures with --images"
                 )
-            yield (Path(parent) / name).relative_to(folder).as_posix()
+            yield prefix + name
 
 
 def is_picture(path: str) -> bool:
