@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from browser import DESKTOP, chromium, opened, served
 from PIL import Image
 
+from browser import DESKTOP, chromium, opened, served
 from fullyconv.files import write_json
 from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
@@ -24,14 +24,17 @@ EXAMPLES = ROOT / "examples"
 def page_of_a_server() -> None:
     """The page of fcn serve with one of the samples."""
     predictor = Predictor("camvid")
-    with served(create_app(predictor)) as address, chromium() as browser:
-        with opened(browser, address) as page:
-            page.click("#samples button >> nth=0")
-            page.wait_for_selector("body[data-state=done]")
-            page.fill("#compare", "42")
-            page.hover(".frame", position={"x": 700, "y": 560})
-            page.wait_for_timeout(1000)
-            page.screenshot(path=IMG / "page.jpg", type="jpeg", quality=80)
+    with (
+        served(create_app(predictor)) as address,
+        chromium() as browser,
+        opened(browser, address) as page,
+    ):
+        page.click("#samples button >> nth=0")
+        page.wait_for_selector("body[data-state=done]")
+        page.fill("#compare", "42")
+        page.hover(".frame", position={"x": 700, "y": 560})
+        page.wait_for_timeout(1000)  # for what is known of the pixel
+        page.screenshot(path=IMG / "page.jpg", type="jpeg", quality=80)
 
 
 def page_of_a_comparison(folder: Path) -> None:
@@ -47,14 +50,17 @@ def page_of_a_comparison(folder: Path) -> None:
     space = Predictor("camvid").labels
     write_json(folder / "data" / "classes.json", {"categories": space.categories})
     held = open_folder(folder / "results", truth=folder / "data")
-    with served(create_view(held)) as address, chromium() as browser:
-        with opened(browser, address, viewport={**DESKTOP, "height": 620}) as page:
-            page.wait_for_function("() => document.querySelector('.score')?.textContent")
-            page.click(".card button:has-text('old_town')")
-            page.wait_for_selector("body[data-state=one]")
-            page.hover("[data-layer=prediction] .frame", position={"x": 330, "y": 262})
-            page.wait_for_timeout(1000)
-            page.screenshot(path=IMG / "view.jpg", type="jpeg", quality=80)
+    with (
+        served(create_view(held)) as address,
+        chromium() as browser,
+        opened(browser, address, viewport={**DESKTOP, "height": 620}) as page,
+    ):
+        page.wait_for_function("() => document.querySelector('.score')?.textContent")
+        page.click(".card button:has-text('old_town')")
+        page.wait_for_selector("body[data-state=one]")
+        page.hover("[data-layer=prediction] .frame", position={"x": 330, "y": 262})
+        page.wait_for_timeout(1000)
+        page.screenshot(path=IMG / "view.jpg", type="jpeg", quality=80)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def test_the_python_on_heat_maps_runs_as_printed(
 @pytest.mark.parametrize(
     ("document", "count"),
     [
-        ("README.md", 15),
+        ("README.md", 16),
+        ("docs/howto/view.md", 5),
         ("docs/howto/heatmap.md", 5),
         ("docs/howto/predict.md", 11),
         ("docs/howto/import.md", 5),

@@ -36,8 +36,7 @@ def predictor() -> Predictor:
 @pytest.fixture(scope="module")
 def address(predictor: Predictor) -> Iterator[str]:
     pytest.importorskip("fastapi")
-    from fullyconv.serve.app import create_app
-
+    create_app = pytest.importorskip("fullyconv.serve.app").create_app
     with served(create_app(predictor)) as address:
         yield address
 

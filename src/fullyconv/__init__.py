@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fullyconv.prediction.predictor import Predictor
     from fullyconv.preprocess import Preprocess
     from fullyconv.recipes import recipe
+    from fullyconv.serve.view import view
     from fullyconv.surgery import expand_score, load_caffemodel, transplant
     from fullyconv.training import train
 
@@ -64,6 +65,7 @@ _HOME = {
     "prediction.predictor": ("Predictor",),
     "preprocess": ("Preprocess",),
     "recipes": ("recipe",),
+    "serve.view": ("view",),
     "surgery": ("expand_score", "load_caffemodel", "transplant"),
     "training": ("train",),
 }
@@ -108,6 +110,7 @@ __all__ = [
     "split_data",
     "train",
     "transplant",
+    "view",
 ]
 
 
