@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from browser import PHONE, chromium, opened, served, violations
+from browser import DESKTOP, PHONE, chromium, opened, served, violations
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
 
@@ -114,13 +114,13 @@ def give(page: Page, event: str, path: Path, kind: str = "image/jpeg") -> None:
 
 
 def test_a_photograph_is_labelled_in_less_than_two_seconds(page: Page) -> None:
-    seconds = []
     for _ in range(3):  # the machine may be busy with something else
         begun = time.monotonic()
         choose(page, CORNER)
-        seconds.append(time.monotonic() - begun)
+        if (seconds := time.monotonic() - begun) < 2:
+            break
         page.reload()
-    assert min(seconds) < 2
+    assert seconds < 2
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
@@ -144,6 +144,7 @@ def test_a_sample_is_labelled(page: Page) -> None:
     assert size(page) == (840, 630)
 
 
+@pytest.mark.slow
 def test_the_camera_takes_a_picture(page: Page) -> None:
     page.click("#start [data-do=camera]")
     page.wait_for_function("() => document.querySelector('video').videoWidth > 0")
@@ -261,7 +262,6 @@ def test_the_heat_map_of_a_class(page: Page, prediction: Prediction) -> None:
     heat = prediction.probabilities()[tree]
     height, width = heat.shape
     page.wait_for_function("() => document.querySelector('#told').textContent.includes('probable')")
-    page.wait_for_timeout(500)
     y, x = np.unravel_index(heat.argmax(), heat.shape)
     assert f"tree {100 * heat[y, x]:.0f} %" in point(page, int(x), int(y), width, height)
     drawn = canvas(page)
@@ -399,8 +399,15 @@ def test_a_picture_is_shown_upright(page: Page, tmp_path: Path) -> None:
     assert box["width"] / box["height"] == pytest.approx(0.75, abs=0.01)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE])
+@pytest.mark.parametrize(
+    ("scheme", "viewport"),
+    [
+        ("light", DESKTOP),
+        ("dark", PHONE),
+        pytest.param("dark", DESKTOP, marks=pytest.mark.slow),
+        pytest.param("light", PHONE, marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_is_wrong_for_anybody(
     browser: Browser, address: str, scheme: Any, viewport: Any
 ) -> None:

@@ -316,17 +316,18 @@ def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_pat
         os.link(data / "val" / "images" / f"{of}.jpg", images / f"n{number:05}.jpg")
         os.link(data / "val" / "labels" / f"{of}.png", labels / f"n{number:05}.png")
     write_json(tmp_path / "truth" / "classes.json", CLASSES)
-    seconds = []
     for _ in range(3):  # the machine may be busy with something else
         begun = time.monotonic()
         folder = open_folder(many, truth=tmp_path / "truth")
         with served(create_view(folder)) as address:
             first = get_json(address + "v1/pictures?count=100")
             thumbnail = get(address + f"v1/pictures/{first['pictures'][99]['id']}/thumbnail")
-            seconds.append(time.monotonic() - begun)
+            seconds = time.monotonic() - begun
             assert get_json(address + "v1/folder")["scoring"]
         assert (first["total"], thumbnail[0]) == (10_000, 200)
-    assert min(seconds) < 1
+        if seconds < 1:
+            break
+    assert seconds < 1
 
 
 @pytest.mark.parametrize(
@@ -433,7 +434,7 @@ def test_the_worst_picture_in_a_browser(
         page.wait_for_selector("body[data-state=list]")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.slow)])
 def test_results_on_a_narrow_screen(browser: Browser, results: Path, scheme: Any) -> None:
     with (
         served(create_view(open_folder(results))) as address,

@@ -14,6 +14,10 @@ const TOLD = {
   heat: "The brighter, the more probable is this class there.",
 };
 
+const HINT = matchMedia("(hover: none)").matches
+  ? "Touch the picture"
+  : "Point at the picture, or use the arrow keys on it";
+
 let model = { name: "", categories: [], limits: {}, seconds_per_megapixel: 0.3 };
 let current = null; // the picture that is shown, and what is known of it
 const opacity = { labels: 60, doubt: 90, heat: 90 }; // of each view, in percent
@@ -96,6 +100,7 @@ async function showAnswer() {
   current.labels = fromRuns(answer.runs, width * height);
   stage.setSize(width, height);
   stage.photo.alt = describe(categories);
+  byId("said").textContent = stage.photo.alt; // read aloud
   legend.show(categories);
   const select = byId("class");
   const chosen = select.value;
@@ -104,6 +109,8 @@ async function showAnswer() {
   byId("facts").textContent =
     `${width} × ${height} pixels, labelled in ${answer.seconds.toFixed(2)} s by ${answer.model}`;
   setState("done");
+  // what had the focus may be hidden now
+  if (document.activeElement === document.body) stage.frame.focus({ preventScroll: true });
   stage.repeat();
   await draw();
   // of every pixel, for what is pointed at; nobody waits for it
@@ -153,9 +160,15 @@ async function draw() {
   const name = heatName();
   try {
     const query = chosen === "doubt" ? { image: "confidence" } : { image: "heat", class: name };
-    const values = await grey(chosen === "doubt" ? "confidence" : `heat ${name}`, query);
+    const key = chosen === "doubt" ? "confidence" : `heat ${name}`;
+    if (!(of.grey.get(key) instanceof Uint8Array)) {
+      stage.setLayer(null);
+      byId("told").textContent = "The server is asked for it";
+    }
+    const values = await grey(key, query);
     const still = current === of && view() === chosen && (chosen === "doubt" || heatName() === name);
     if (!still) return;
+    byId("told").textContent = TOLD[chosen];
     stage.setLayer(values, heatColors(chosen === "doubt"));
     stage.repeat();
   } catch (error) {
@@ -170,7 +183,7 @@ function point(where) {
   out.setAttribute("aria-live", where?.byKey ? "polite" : "off");
   if (!where) {
     legend.point(null);
-    out.replaceChildren(quiet("Point at the picture, or use the arrow keys on it"));
+    out.replaceChildren(quiet(HINT));
     return;
   }
   const id = current.labels[where.at];

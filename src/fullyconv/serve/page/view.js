@@ -146,7 +146,10 @@ function point(where) {
 }
 
 function hint() {
-  byId("readout").replaceChildren(quiet("Point at the picture, or use the arrow keys on it"));
+  const touched = matchMedia("(hover: none)").matches;
+  byId("readout").replaceChildren(
+    quiet(touched ? "Touch the picture" : "Point at the picture, or use the arrow keys on it"),
+  );
 }
 
 function quiet(text) {
