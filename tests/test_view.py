@@ -264,6 +264,15 @@ def test_a_photograph_that_was_not_found(tmp_path: Path) -> None:
         assert abs(red.astype(int) - (200, 0, 0)).max() < 12
 
 
+def test_names_of_any_bytes(tmp_path: Path) -> None:
+    save_ids(tmp_path / "a.png", np.ones((4, 5), np.uint8))
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff<b>&.png"))
+    with served(create_view(open_folder(tmp_path))) as address:
+        (picture,) = get_json(address + "v1/pictures")["pictures"]
+        assert picture["name"] == "\udcff<b>&"
+        assert get_json(address + "v1/pictures/0")["name"] == "\udcff<b>&"
+
+
 def test_no_other_file_is_sent(address: str, compared: tuple[Path, Path], tmp_path: Path) -> None:
     for path in (
         "page/../view.py", "page/%2e%2e/view.py", "page/..%2fview.py", "page/%2e%2e%2fview.py",

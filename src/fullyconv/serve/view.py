@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -60,21 +61,22 @@ def _handlers(folder: Folder, scores: Scores) -> dict[str, Handler]:
     responses = optional("fastapi.responses", "web", "for fcn view")
     thumbnails = Thumbnails(folder)
 
-    def json(content: Any, status: int = 200) -> Response:
+    def send_json(content: Any, status: int = 200) -> Response:
         kind = "application/json" if status == 200 else "application/problem+json"
-        return responses.JSONResponse(content, status, HEADERS, kind)  # type: ignore[no-any-return]
+        # ASCII: the name of a file may hold half a character, which no encoding has
+        return responses.Response(json.dumps(content), status, HEADERS, kind)  # type: ignore[no-any-return]
 
     def send(content: bytes, media_type: str) -> Response:
         headers = {**HEADERS, "Cache-Control": "private, max-age=60"}
         return responses.Response(content, headers=headers, media_type=media_type)  # type: ignore[no-any-return]
 
     def problem(status: int, detail: str) -> Response:
-        return json({"type": "about:blank", "status": status, "detail": detail}, status)
+        return send_json({"type": "about:blank", "status": status, "detail": detail}, status)
 
     def about_folder(_request: Request) -> Response:
         name = folder.root.absolute().name
         about = {"name": name, "kind": folder.kind, "total": len(folder.items)}
-        return json(about | scores.state())
+        return send_json(about | scores.state())
 
     def listed(request: Request) -> Response:
         query = request.query_params
@@ -88,7 +90,7 @@ def _handlers(folder: Folder, scores: Scores) -> dict[str, Handler]:
             found = scores.worst_first(found)
         shown = found[max(0, start) :][: max(0, min(count, _MOST))]
         pictures = [{"id": n, "name": folder.items[n].name, "score": scores.of(n)} for n in shown]
-        return json({"total": len(found), "pictures": pictures})
+        return send_json({"total": len(found), "pictures": pictures})
 
     def of_picture(answer: Callable[[int], Response]) -> Handler:
         @wraps(answer)
@@ -114,7 +116,7 @@ def _handlers(folder: Folder, scores: Scores) -> dict[str, Handler]:
     return {
         "/v1/folder": about_folder,
         "/v1/pictures": listed,
-        "/v1/pictures/{id:int}": of_picture(lambda n: json(details(folder, n))),
+        "/v1/pictures/{id:int}": of_picture(lambda n: send_json(details(folder, n))),
         "/v1/pictures/{id:int}/photo": of_picture(photo),
         "/v1/pictures/{id:int}/thumbnail": of_picture(
             lambda n: send(thumbnails.of(n), "image/jpeg")

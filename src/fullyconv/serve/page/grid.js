@@ -17,6 +17,8 @@ export class Grid {
     };
     addEventListener("scroll", later, { passive: true });
     new ResizeObserver(() => {
+      if (root.clientWidth === this.drawn) return;
+      this.drawn = root.clientWidth;
       this.clear();
       later();
     }).observe(root);
@@ -30,7 +32,13 @@ export class Grid {
     const first = await this.#page(0);
     if (this.asked !== asked) return;
     this.total = first.total;
-    this.clear();
+    for (const [index, card] of [...this.cards]) {
+      const picture = await this.at(index);
+      if (this.asked !== asked) return;
+      if (card.dataset.shown === JSON.stringify(picture)) continue; // nothing flickers
+      card.remove();
+      this.cards.delete(index);
+    }
     this.draw();
   }
 
@@ -90,6 +98,7 @@ export class Grid {
     this.root.insertBefore(card, next ?? null);
     this.at(index).then((picture) => {
       if (!picture || this.cards.get(index) !== card) return;
+      card.dataset.shown = JSON.stringify(picture);
       const button = document.createElement("button");
       this.make(picture, button);
       button.onclick = () => this.open(picture, index);

@@ -232,7 +232,16 @@ async function download(kind) {
   }
 }
 
+let asking = null; // two requests may find the door locked; the user is asked once
+
 function askToken(why) {
+  asking ??= showLock(why).finally(() => {
+    asking = null;
+  });
+  return asking;
+}
+
+function showLock(why) {
   const dialog = byId("locked");
   byId("lockedwhy").textContent = why;
   dialog.showModal();

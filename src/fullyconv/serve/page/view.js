@@ -84,6 +84,8 @@ function show(picture) {
     stage.photo.alt = `The photograph ${picture.name}`;
     if (layer) shown.labels[name] = fromRuns(layer.runs, layer.width * layer.height);
     stage.setSize(width, height);
+    if (alone)
+      stage.photo.decode().then(() => stage.setSize(stage.photo.naturalWidth, stage.photo.naturalHeight), () => {});
   }
   const both = layers.length === 2;
   byId("view").hidden = !both;
@@ -195,7 +197,7 @@ async function start() {
     await grid.reload();
     await follow();
     while (folder.scoring) {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await new Promise((resolve) => setTimeout(resolve, 2000));
       folder = await about();
       const untouched = scrollY < 10 && !byId("grid").contains(document.activeElement);
       if ((untouched || !folder.scoring) && !shown) await grid.reload();
