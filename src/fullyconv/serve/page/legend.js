@@ -27,6 +27,10 @@ export class Legend {
   }
 
   show(categories) {
+    if (!categories.length) {
+      this.root.replaceChildren();
+      return;
+    }
     const sorted = [...categories].sort((a, b) => b.share - a.share || a.id - b.id);
     const here = sorted.filter((c) => c.share > 0);
     const absent = sorted.filter((c) => !(c.share > 0));

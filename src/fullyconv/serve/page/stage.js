@@ -28,7 +28,8 @@ export class Stage {
 
   setSize(width, height) {
     this.size = { width, height };
-    this.root.parentElement.style.setProperty("--ratio", width / height); // also of what is below it
+    // of the whole page: what is below the picture is as wide
+    document.documentElement.style.setProperty("--ratio", width / height);
     this.cursor = this.pointed = null;
     this.cross.hidden = true;
   }
