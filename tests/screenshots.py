@@ -9,10 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from browser import DESKTOP, chromium, opened, served
+from contract import labelling_app
 from fullyconv.files import write_json
 from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
-from fullyconv.serve.app import create_app
 from fullyconv.serve.view import create_view
 from fullyconv.serve.view_folder import open_folder
 
@@ -25,7 +25,7 @@ def page_of_a_server() -> None:
     """The page of fcn serve with one of the samples."""
     predictor = Predictor("camvid")
     with (
-        served(create_app(predictor)) as address,
+        served(labelling_app(predictor)) as address,
         chromium() as browser,
         opened(browser, address) as page,
     ):

@@ -36,8 +36,9 @@ def predictor() -> Predictor:
 @pytest.fixture(scope="module")
 def address(predictor: Predictor) -> Iterator[str]:
     pytest.importorskip("fastapi")
-    create_app = pytest.importorskip("fullyconv.serve.app").create_app
-    with served(create_app(predictor)) as address:
+    from contract import labelling_app
+
+    with served(labelling_app(predictor)) as address:
         yield address
 
 

@@ -362,6 +362,17 @@ def test_what_cannot_be_shown(
         make(*compared)
 
 
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
+def test_without_the_packages_of_the_extra(
+    compared: tuple[Path, Path], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        FullyConvError, match=rf"{package} is needed for fcn view .*fullyconv\[web\]"
+    ):
+        view(compared[0])
+
+
 def test_truth_of_other_classes(results: Path, tmp_path: Path) -> None:
     save_ids(tmp_path / "labels" / f"{NAMES[0]}.png", np.zeros((4, 5), np.uint8))
     (tmp_path / "images").mkdir()
@@ -373,6 +384,13 @@ def test_truth_of_other_classes(results: Path, tmp_path: Path) -> None:
 def test_nothing_is_compared_where_one_is_missing(compared: tuple[Path, Path]) -> None:
     folder = open_folder(compared[1])
     assert compare(folder, folder.items[0]) is None
+
+
+def test_a_link_out_of_the_folder_in_python(tmp_path: Path, results: Path) -> None:
+    (folder := tmp_path / "linked").mkdir()
+    (folder / "a-mask.png").symlink_to(results / f"{NAMES[0]}-mask.png")
+    with pytest.raises(FullyConvError, match=r"a-mask\.png: is a link out of .*linked, and is not"):
+        open_folder(folder)  # its palette is asked for the classes
 
 
 def test_the_command_until_it_is_interrupted(results: Path) -> None:
