@@ -325,18 +325,17 @@ def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_pat
         os.link(data / "val" / "images" / f"{of}.jpg", images / f"n{number:05}.jpg")
         os.link(data / "val" / "labels" / f"{of}.png", labels / f"n{number:05}.png")
     write_json(tmp_path / "truth" / "classes.json", CLASSES)
-    for _ in range(3):  # the machine may be busy with something else
+    begun = time.monotonic()
+    folder = open_folder(many, truth=tmp_path / "truth")
+    assert time.monotonic() - begun < 3  # 0.3 s alone, 0.8 s while its coverage is counted
+    with served(create_view(folder)) as address:
+        get(address)  # until the server is there
         begun = time.monotonic()
-        folder = open_folder(many, truth=tmp_path / "truth")
-        with served(create_view(folder)) as address:
-            first = get_json(address + "v1/pictures?count=100")
-            thumbnail = get(address + f"v1/pictures/{first['pictures'][99]['id']}/thumbnail")
-            seconds = time.monotonic() - begun
-            assert get_json(address + "v1/folder")["scoring"]
-        assert (first["total"], thumbnail[0]) == (10_000, 200)
-        if seconds < 1:
-            break
-    assert seconds < 1
+        first = get_json(address + "v1/pictures?count=200&sort=worst")
+        thumbnail = get(address + f"v1/pictures/{first['pictures'][99]['id']}/thumbnail")
+        assert time.monotonic() - begun < 1  # with all the scores still to count
+        assert get_json(address + "v1/folder")["scoring"]
+    assert (first["total"], thumbnail[0]) == (10_000, 200)
 
 
 @pytest.mark.parametrize(
