@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
-from PIL import Image
-
 from browser import DESKTOP, chromium, opened, served
 from contract import labelling_app
-from fullyconv.files import write_json
 from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.serve.view import create_view
-from fullyconv.serve.view_folder import open_folder
+from fullyconv.serve.view_listing import open_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 IMG = ROOT / "docs" / "img"
@@ -38,18 +34,10 @@ def page_of_a_server() -> None:
 
 
 def page_of_a_comparison(folder: Path) -> None:
-    """fcn view of two runs: the labels of the second stand as the truth."""
+    """fcn view of two runs."""
     predict([str(EXAMPLES)], out=folder / "results", save="mask")
-    predict([str(EXAMPLES)], out=folder / "again", save="mask", flip=True, scales="0.75,1,1.25")
-    for kind in ("images", "labels"):
-        (folder / "data" / kind).mkdir(parents=True)
-    for photo in EXAMPLES.glob("*.jpg"):
-        shutil.copy(photo, folder / "data" / "images")
-        mask = Image.open(folder / "again" / f"{photo.stem}-mask.png")
-        mask.save(folder / "data" / "labels" / f"{photo.stem}.png")
-    space = Predictor("camvid").labels
-    write_json(folder / "data" / "classes.json", {"categories": space.categories})
-    held = open_folder(folder / "results", truth=folder / "data")
+    predict([str(EXAMPLES)], out=folder / "averaged", save="mask", flip=True, scales="0.75,1,1.25")
+    held = open_folder(folder / "results", truth=folder / "averaged")
     with (
         served(create_view(held)) as address,
         chromium() as browser,

@@ -91,7 +91,7 @@ def test_the_python_on_heat_maps_runs_as_printed(
     ("document", "count"),
     [
         ("README.md", 16),
-        ("docs/howto/view.md", 5),
+        ("docs/howto/view.md", 6),
         ("docs/howto/heatmap.md", 5),
         ("docs/howto/predict.md", 11),
         ("docs/howto/import.md", 5),

@@ -28,7 +28,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json
 from fullyconv.prediction.predicting import predict
 from fullyconv.serve.view import create_view, view
-from fullyconv.serve.view_folder import open_folder
+from fullyconv.serve.view_listing import open_folder
 from fullyconv.serve.view_scores import Scores, compare
 
 if TYPE_CHECKING:
@@ -178,6 +178,24 @@ def test_scores_are_those_of_another_library(compared: tuple[Path, Path]) -> Non
     }
     assert scores.worst_first(list(range(20))) == list(np.argsort(expected, kind="stable"))
     scores.stop()
+
+
+def test_two_runs_are_compared(compared: tuple[Path, Path]) -> None:
+    masks, _ = compared
+    other = masks.parent / "other_run"
+    shutil.copytree(masks, other)
+    changed = np.array(Image.open(other / "p04-mask.png"))
+    changed[:10] = (changed[:10] + 1) % 3
+    save_ids(other / "p04-mask.png", changed)
+    (other / "p05-mask.png").unlink()
+    folder = open_folder(masks, truth=other)
+    assert (folder.kind, folder.reference) == ("comparison", "other_run")
+    scores = Scores(folder)
+    scores.start()
+    scores._thread.join(20)
+    assert scores.worst_first(list(range(20)))[0] == 4
+    assert scores.of(3) == 1
+    assert scores.of(5) is None
 
 
 @pytest.fixture
@@ -344,9 +362,10 @@ def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_pat
         (lambda m, d: open_folder(m / "no"), "no such folder; give the one that holds the masks"),
         (lambda m, d: open_folder(d, truth=d), "--truth is for a folder of predictions"),
         (lambda m, d: open_folder(m.parent / "empty"), "neither images/ and labels/ of a data set"),
-        (lambda m, d: open_folder(m, truth=m), "no classes.json says what its labels mean"),
-        (lambda m, d: open_folder(m, truth=m, classes="voc"), "expected the folders images/"),
+        (lambda m, d: open_folder(m, truth=m.parent / "plain"), "no classes.json says what its"),
+        (lambda m, d: open_folder(m, truth=m / "no"), "no such folder; give the data set of the"),
         (lambda m, d: open_folder(m, truth=m.parent / "other"), "no label file is named as one of"),
+        (lambda m, d: open_folder(m, truth=m.parent / "empty"), "no label file is named as one of"),
         (lambda m, d: view(m, port=99999), "port 99999 on 127.0.0.1 cannot be used"),
     ],
 )
@@ -356,6 +375,8 @@ def test_what_cannot_be_shown(
     (tmp_path / "empty").mkdir()
     save_ids(tmp_path / "other" / "labels" / "else.png", np.zeros((4, 5), np.uint8))
     (tmp_path / "other" / "images").mkdir()
+    (tmp_path / "plain" / "images").mkdir(parents=True)
+    (tmp_path / "plain" / "labels").mkdir()
     write_json(tmp_path / "other" / "classes.json", CLASSES)
     with pytest.raises(FullyConvError, match=re.escape(sentence)):
         make(*compared)

@@ -22,8 +22,8 @@ def view(
 
     Args:
         folder: What fcn predict wrote, other masks, or a data set.
-        truth: Data set with the true labels of the predicted pictures: shown beside them, the
-            worst first.
+        truth: Data set with the true labels of the predicted pictures, or the predictions of
+            another run: shown beside them, the worst first.
         images: Folder of the photographs, where they are not found by themselves.
         classes: A classes.json, a checkpoint or a known label space; without, the folder's own.
         port: Port on 127.0.0.1; 0 takes any that is free.

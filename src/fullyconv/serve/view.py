@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 from fullyconv.serve.static import HEADERS, add_page
-from fullyconv.serve.view_folder import Folder, open_folder
+from fullyconv.serve.view_folder import Folder
+from fullyconv.serve.view_listing import open_folder
 from fullyconv.serve.view_pictures import Thumbnails, details, photograph
 from fullyconv.serve.view_scores import Scores
 
@@ -76,6 +77,7 @@ def _handlers(folder: Folder, scores: Scores) -> dict[str, Handler]:
     def about_folder(_request: Request) -> Response:
         name = folder.root.absolute().name
         about = {"name": name, "kind": folder.kind, "total": len(folder.items)}
+        about["reference"] = folder.reference
         return send_json(about | scores.state())
 
     def listed(request: Request) -> Response:
@@ -137,7 +139,8 @@ def view(
 
     Args:
         folder: What ``fcn predict`` wrote, other masks, or a data set.
-        truth: Data set with the true labels of the predicted pictures.
+        truth: Data set with the true labels of the predicted pictures, or the predictions of
+            another run.
         images: Folder of the photographs, where they are not found by themselves.
         classes: ``classes.json``, checkpoint or known label space; None for the folder's own.
         port: On 127.0.0.1; 0 for any that is free.

@@ -10,6 +10,8 @@ const byId = (id) => document.getElementById(id);
 const json = async (address) => (await get(address)).json();
 const LABEL = "labels. Arrow keys move a cross; with Shift, by one pixel.";
 
+const called = { truth: "Truth", prediction: "Prediction" };
+
 let shown = null; // the picture that is looked at
 let place = -1; // of it in the order
 let loading = 0;
@@ -139,7 +141,7 @@ function point(where) {
     const text = document.createElement("strong");
     text.textContent = category?.name ?? "no class";
     text.dataset.layer = name;
-    return Object.keys(shown.labels).length > 1 ? [swatch, text, quiet(name)] : [swatch, text];
+    return Object.keys(shown.labels).length > 1 ? [swatch, text, quiet(called[name])] : [swatch, text];
   });
   out.replaceChildren(...parts, quiet(`x ${where.x}, y ${where.y}`));
   const labels = shown.labels.prediction ?? shown.labels.truth;
@@ -181,6 +183,8 @@ function say(text) {
 async function about() {
   const folder = await json("v1/folder");
   byId("name").textContent = folder.name;
+  called.truth = folder.reference;
+  document.querySelector("[data-layer=truth] figcaption").textContent = folder.reference;
   document.title = `${folder.name} · fcn view`;
   const texts = [`${folder.total.toLocaleString("en")} pictures`];
   if (folder.mean_iou !== null) texts.push(`mean IU ${(100 * folder.mean_iou).toFixed(1)}`);
