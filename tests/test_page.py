@@ -430,6 +430,37 @@ def test_nothing_is_wrong_for_anybody(
 
 
 @pytest.mark.slow
+def test_a_slow_upload_says_how_far_it_is(page: Page, tmp_path: Path) -> None:
+    large = tmp_path / "large.jpg"
+    Image.open(CORNER).resize((2400, 1800)).save(large, quality=95)
+    connection = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    connection.send(
+        "Network.emulateNetworkConditions", {**slow, "uploadThroughput": large.stat().st_size // 4}
+    )
+    page.set_input_files("#file", large)
+    page.wait_for_selector("#doing:has-text('Sending: ')")
+    assert f" of {large.stat().st_size / 1e6:.1f} MB" in page.inner_text("#doing")
+    assert 0 <= page.evaluate("document.querySelector('progress').value") < 0.5
+    page.set_default_timeout(30_000)
+    page.wait_for_selector("#doing:has-text('Labelling')")
+    done(page)
+
+
+def test_a_finger_on_a_phone(browser: Browser, address: str, prediction: Prediction) -> None:
+    with opened(browser, address, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        choose(page)
+        box = page.locator(".frame").bounding_box()
+        assert box is not None
+        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.9)
+        at = re.search(r"x (\d+), y (\d+)", page.inner_text("#readout"))
+        assert at is not None
+        label = prediction.labels[int(at[2]), int(at[1])]
+        assert prediction.categories[label] in page.inner_text("#readout")
+        assert page.evaluate("innerWidth") == PHONE["width"]  # nothing is wider than the screen
+
+
+@pytest.mark.slow
 def test_twelve_megapixels_stay_smooth(page: Page, tmp_path: Path, predictor: Predictor) -> None:
     large = tmp_path / "large.jpg"
     Image.open(CORNER).resize((4000, 3000)).save(large)
