@@ -180,6 +180,20 @@ def test_scores_are_those_of_another_library(compared: tuple[Path, Path]) -> Non
     scores.stop()
 
 
+def test_ids_in_files_are_read_as_the_data_set_says(tmp_path: Path) -> None:
+    """A mask holds class ids, a label file whatever classes.json says."""
+    save_ids(tmp_path / "masks" / "a-mask.png", np.array([[0, 1, 2, 2]], np.uint8))
+    save_ids(tmp_path / "data" / "labels" / "a.png", np.array([[10, 20, 30, 0]], np.uint8))
+    (tmp_path / "data" / "images").mkdir()
+    write_json(
+        tmp_path / "data" / "classes.json", {**CLASSES, "raw_ids": [10, 20, 30], "void": [0]}
+    )
+    folder = open_folder(tmp_path / "masks", truth=tmp_path / "data")
+    found = compare(folder, folder.items[0])
+    assert found is not None
+    assert found[0].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
 def test_two_runs_are_compared(compared: tuple[Path, Path]) -> None:
     masks, _ = compared
     other = masks.parent / "other_run"
