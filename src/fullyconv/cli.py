@@ -20,6 +20,7 @@ from fullyconv.commands.heatmap import heatmap
 from fullyconv.commands.info import info
 from fullyconv.commands.new import new
 from fullyconv.commands.predict import predict
+from fullyconv.commands.serve import serve
 from fullyconv.commands.study import study
 from fullyconv.commands.train import train
 from fullyconv.commands.view import view
@@ -37,6 +38,7 @@ Fully convolutional networks: labels for every pixel of an image of any size.
   fcn evaluate MODEL FOLDER                score it
   fcn export MODEL --to onnx               write it for another engine
   fcn heatmap cat.jpg --class "tabby cat"  where a classifier sees a class
+  fcn serve camvid                         a web page and an HTTP interface to label with
   fcn view results                         look through predictions in a browser
   fcn info voc-fcn8s                       what a network is and costs
 
@@ -72,6 +74,7 @@ VERBS = Group(
         "data": data,
         "new": new,
         "study": study,
+        "serve": serve,
         "view": view,
         "doctor": doctor,
         "completion": completion,
