@@ -51,16 +51,13 @@ def serve(
     settings = settings or Settings()
     if not settings.token:
         settings = replace(settings, token=os.environ.get(TOKEN, ""))
-    predictor = Predictor(model, runtime, precision, photos=_MANY)
+    predictor = Predictor(model, runtime, precision)  # the engine that fcn predict PHOTO takes
     app = create_app(predictor, settings, Path(model).stem)
     with listening(settings.host, settings.port) as sockets:
         host, port = sockets.getsockname()[:2]
         if ready is not None:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/", predictor)
         run(app, settings, sockets)
-
-
-_MANY = 10_000  # pictures that a server labels, for the choice of an engine
 
 
 def listening(host: str, port: int) -> socket.socket:
