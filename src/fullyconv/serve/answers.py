@@ -17,7 +17,7 @@ from fullyconv.images import encode_image
 from fullyconv.labels import LabelSpace
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.scores import Scores
-from fullyconv.serve.problems import Problem
+from fullyconv.serve.problems import RequestError
 from fullyconv.serve.regions import Form, regions
 
 Picture = Literal["mask", "overlay", "confidence", "heat"]
@@ -49,7 +49,7 @@ def media_type(accept: str) -> str:
     """The best of our media types after a header ``Accept`` (RFC 9110, section 12.5.1).
 
     Raises:
-        Problem: If none will do.
+        RequestError: If none will do.
 
     Example:
         >>> media_type("image/*, application/json;q=0.5")
@@ -68,7 +68,7 @@ def media_type(accept: str) -> str:
 
     best = max((JSON, PNG, ZIP), key=quality)  # the first of equals
     if quality(best) <= 0:
-        raise Problem(
+        raise RequestError(
             406, f"Accept is {accept[:100]!r}; there are {JSON}, {PNG} and {ZIP} of a picture"
         )
     return best
@@ -122,9 +122,7 @@ def answer(prediction: Prediction, wanted: Wanted, model: str, seconds: float) -
     return packed.getvalue()
 
 
-def _described(
-    prediction: Prediction, form: Form, model: str, seconds: float
-) -> dict[str, Any]:
+def _described(prediction: Prediction, form: Form, model: str, seconds: float) -> dict[str, Any]:
     labels, space = prediction.labels, prediction.space
     pixels = np.bincount(labels.ravel(), minlength=space.num_classes).tolist()
     return {

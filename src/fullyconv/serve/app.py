@@ -21,7 +21,7 @@ from fullyconv.serve.body import Intake
 from fullyconv.serve.decoding import check_content_type, decode, picture_in
 from fullyconv.serve.metrics import Metrics
 from fullyconv.serve.openapi import METRICS, MODEL, PREDICT, problems
-from fullyconv.serve.problems import Problem, add_problems
+from fullyconv.serve.problems import RequestError, add_problems
 from fullyconv.serve.regions import Form
 from fullyconv.serve.settings import Settings
 from fullyconv.serve.static import add_page
@@ -93,7 +93,7 @@ def _allowed(request: Request) -> None:
     known = request.app.state.settings.token
     same = secrets.compare_digest(token.strip().encode(), known.encode())
     if kind.lower() != "bearer" or not same:
-        raise Problem(
+        raise RequestError(
             401,
             "this server wants a token: send the header Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
@@ -140,7 +140,7 @@ def _class_number(predictor: Predictor, image: Picture, name: str | None) -> int
     if image != "heat":
         return 0
     if name is None:
-        raise Problem(422, "image=heat is of one class; give it as class=NAME")
+        raise RequestError(422, "image=heat is of one class; give it as class=NAME")
     return predictor.labels.index(name)
 
 
@@ -178,7 +178,9 @@ async def _healthz() -> dict[str, str]:
 async def _readyz(request: Request) -> dict[str, str]:
     labeller = request.app.state.labeller
     if not labeller.ready:
-        raise Problem(503, labeller.trouble or "the model is not warm yet", {"Retry-After": "1"})
+        raise RequestError(
+            503, labeller.trouble or "the model is not warm yet", {"Retry-After": "1"}
+        )
     return {"status": "ok"}
 
 

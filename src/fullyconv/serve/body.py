@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from fullyconv.serve.problems import Problem, busy
+from fullyconv.serve.problems import RequestError, busy
 from fullyconv.serve.settings import Settings
 
 
@@ -34,7 +34,7 @@ class Intake:
         What the client says of its length is believed only where that refuses it sooner.
 
         Raises:
-            Problem: If it is too large, too slow, or too much beside the others.
+            RequestError: If it is too large, too slow, or too much beside the others.
             ClientDisconnect: If the client broke off.
         """
         declared = request.headers.get("content-length", "")
@@ -43,7 +43,7 @@ class Intake:
         received = bytearray()
         counted = 0
         try:
-            deadline = time.monotonic() + self.settings.upload_seconds
+            deadline = time.monotonic() + self.settings.client_seconds
             more = True
             while more:
                 block, more = await self._block(request, deadline)
@@ -63,18 +63,18 @@ class Intake:
         try:
             message = await asyncio.wait_for(request.receive(), deadline - time.monotonic())
         except asyncio.TimeoutError as error:  # before 3.11 this was not the builtin one
-            raise Problem(
+            raise RequestError(
                 408,
-                f"the request was not complete after {self.settings.upload_seconds:g} seconds",
+                f"the request was not complete after {self.settings.client_seconds:g} seconds",
                 {"Connection": "close"},
             ) from error
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         return message.get("body", b""), message.get("more_body", False)
 
-    def _too_large(self) -> Problem:
-        return Problem(
+    def _too_large(self) -> RequestError:
+        return RequestError(
             413,
-            f"the request is larger than the {self.settings.max_bytes:,} bytes that are taken here; "
-            "make the picture smaller, or store it with more compression",
+            f"the request is larger than the {self.settings.max_bytes:,} bytes that are taken "
+            "here; make the picture smaller, or store it with more compression",
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from fullyconv.serve.problems import Problem
+from fullyconv.serve.problems import RequestError
 
 FIELD = "image"
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a damaged form is no news
 
 
 def field_of(content_type: str, body: bytes) -> bytes:
@@ -22,24 +24,26 @@ def field_of(content_type: str, body: bytes) -> bytes:
         body: The request.
 
     Raises:
-        Problem: If it is no such form, or it has no such field, or several.
+        RequestError: If it is no such form, or it has no such field, or several.
     """
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
-        raise Problem(400, "a form (multipart/form-data) needs a boundary in its Content-Type")
+        raise RequestError(400, "a form (multipart/form-data) needs a boundary in its Content-Type")
     parts = _Parts()
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
-        raise Problem(400, f"the form (multipart/form-data) is damaged: {error}") from error
+        raise RequestError(400, f"the form (multipart/form-data) is damaged: {error}") from error
     if not parts.ended:
-        raise Problem(400, "the form (multipart/form-data) is cut short: its last line is missing")
+        raise RequestError(
+            400, "the form (multipart/form-data) is cut short: its last line is missing"
+        )
     found = [content for name, content in parts.found if name == FIELD]
     if len(found) != 1:
-        raise Problem(
+        raise RequestError(
             422,
             f"the form has {len(found)} fields {FIELD!r}; it must have one, the picture "
             f"(curl -F {FIELD}=@street.jpg)",

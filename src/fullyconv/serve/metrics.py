@@ -16,32 +16,31 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        of = {"registry": self._registry}
         self.requests = Counter(
-            "fullyconv_requests", "Requests answered", ["path", "status"], **of
+            "fullyconv_requests", "Requests answered", ["path", "status"], registry=self._registry
         )
         self.seconds = Histogram(
             "fullyconv_request_seconds",
             "From a request's headers to the end of its answer",
             ["path"],
             buckets=_SECONDS,
-            **of,
+            registry=self._registry,
         )
         self.stages = Histogram(
             "fullyconv_stage_seconds",
             "Of a picture: waiting in the queue, decode, network, encode",
             ["stage"],
             buckets=_SECONDS,
-            **of,
+            registry=self._registry,
         )
-        self.pixels = Counter("fullyconv_pixels", "Pixels labelled", **of)
-        self.queue = Gauge("fullyconv_queue_length", "Pictures that wait", **of)
-        self.open = Gauge("fullyconv_open_requests", "Requests that are not answered yet", **of)
-        self.held = Gauge("fullyconv_held_bytes", "Bytes of requests held", **of)
+        self.pixels = Counter("fullyconv_pixels", "Pixels labelled", registry=self._registry)
+        self.queue = Gauge("fullyconv_queue_length", "Pictures that wait", registry=self._registry)
+        self.open = Gauge(
+            "fullyconv_open_requests", "Requests that are not answered yet", registry=self._registry
+        )
+        self.held = Gauge("fullyconv_held_bytes", "Bytes of requests held", registry=self._registry)
 
-    def watch(
-        self, queue: Callable[[], float], held: Callable[[], float]
-    ) -> None:
+    def watch(self, queue: Callable[[], float], held: Callable[[], float]) -> None:
         """Whom to ask for the length of the queue and the bytes held."""
         self.queue.set_function(queue)
         self.held.set_function(held)

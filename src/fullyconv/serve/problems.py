@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 _GONE = 499  # no status of HTTP; what nginx writes into its log
 
 
-class Problem(FullyConvError):
+class RequestError(FullyConvError):
     """A request that is not answered.
 
     Args:
@@ -27,16 +27,14 @@ class Problem(FullyConvError):
         headers: Further ones of the answer.
     """
 
-    def __init__(
-        self, status: int, detail: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status, self.headers = status, dict(headers or {})
 
 
-def busy(detail: str, seconds: float, status: int = 503) -> Problem:
+def busy(detail: str, seconds: float, status: int = 503) -> RequestError:
     """Too much to do; the client may come again after some seconds."""
-    return Problem(status, detail, {"Retry-After": str(max(1, round(seconds)))})
+    return RequestError(status, detail, {"Retry-After": str(max(1, round(seconds)))})
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -54,7 +52,7 @@ def add_problems(app: FastAPI) -> None:
     """Let an app answer every error so, its framework's own too."""
 
     def of_ours(_request: Request, error: Exception) -> Response:
-        if isinstance(error, Problem):
+        if isinstance(error, RequestError):
             return problem(error.status, str(error), error.headers)
         return problem(422, str(error))  # a picture that cannot be labelled
 

@@ -8,16 +8,19 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 from fullyconv.serve.settings import Settings
 
 if TYPE_CHECKING:
-    from fullyconv.prediction.predictor import Predictor
+    from fastapi import FastAPI
 
-TOKEN = "FULLYCONV_TOKEN"  # noqa: S105 - the name of a variable
+    from fullyconv.prediction.predictor import Predictor
+    from fullyconv.serve.connections import Server
+
+TOKEN = "FULLYCONV_TOKEN"
 _MODULES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "scipy.ndimage")
 
 
@@ -51,13 +54,15 @@ def serve(
     settings = settings or Settings()
     if not settings.token:
         settings = replace(settings, token=os.environ.get(TOKEN, ""))
-    predictor = Predictor(model, runtime, precision)  # the engine that fcn predict PHOTO takes
+    # with photos=1, the engine that fcn predict PHOTO takes: the same labels to the last pixel
+    predictor = Predictor(model, runtime, precision, photos=1, memory=settings.memory)
     app = create_app(predictor, settings, Path(model).stem)
-    with listening(settings.host, settings.port) as sockets:
-        host, port = sockets.getsockname()[:2]
+    with listening(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
         if ready is not None:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/", predictor)
-        run(app, settings, sockets)
+        _allow_files()
+        server(app, settings).run(sockets=[listener])
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -81,29 +86,27 @@ def listening(host: str, port: int) -> socket.socket:
     return taken
 
 
-def run(app: Any, settings: Settings, listener: socket.socket) -> None:
-    """Answer until a signal comes; then finish what was taken, and nothing new."""
-    import uvicorn
+def server(app: FastAPI, settings: Settings) -> Server:
+    """What answers, until it is told to end; then it finishes what was taken, and nothing new."""
+    from fullyconv.serve.connections import HEADER_SECONDS, Config, Connection, Server
 
-    from fullyconv.serve.connections import Connection, Server
-
-    _allow_files()
-    patience = settings.upload_seconds + settings.seconds
-    config = uvicorn.Config(
+    config = Config(
         app,
+        header_seconds=min(HEADER_SECONDS, settings.client_seconds),
+        answer_seconds=settings.client_seconds,
         http=Connection,
         ws="none",
         log_level="warning",
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=int(patience) + 5,
+        timeout_graceful_shutdown=int(2 * settings.client_seconds + settings.seconds) + 5,
     )
-    Server(config).run(sockets=[listener])
+    return Server(config)
 
 
 def _allow_files() -> None:
-    """As many connections as the system allows; a shell's usual 1024 are few."""
+    """As many connections as the system allows; the usual 1024 are few."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

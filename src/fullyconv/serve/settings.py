@@ -20,10 +20,13 @@ class Settings:
         queue: Pictures that may wait; more are answered with 429.
         seconds: Time of one request from its last byte to its answer; then it is answered with
             503, or 504 if its picture is being labelled.
-        upload_seconds: Time for a client to send its request; then it is answered with 408.
+        client_seconds: Time for a client to send its request, which is then answered with 408; and
+            to take its answer.
         max_held: Bytes of all requests that are held at once; more are answered with 503.
         max_requests: Requests that may be open at once, slow ones included; more are answered with
             503.
+        memory: Bytes that labelling one picture may take; one that takes more is labelled in tiles,
+            with the same result.
         token: What clients must send as "Authorization: Bearer TOKEN"; the environment's
             FULLYCONV_TOKEN, which other people of the machine do not see, does the same.
         origins: Pages of other sites that may use the server (CORS): https://example.org.
@@ -38,17 +41,18 @@ class Settings:
     max_pixels: int = 30_000_000
     queue: int = 64
     seconds: float = 60.0
-    upload_seconds: float = 30.0
+    client_seconds: float = 30.0
     max_held: int = 500_000_000
     max_requests: int = 1000
+    memory: int = 2_000_000_000
     token: str = ""
     origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "max_pixels", "queue", "max_held", "max_requests"):
+        for name in ("max_bytes", "max_pixels", "queue", "max_held", "max_requests", "memory"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("seconds", "upload_seconds"):
+        for name in ("seconds", "client_seconds"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.port <= 65535:

@@ -54,7 +54,8 @@ class Watch:
         self.open += 1
         self.metrics.open.set(self.open)
         try:
-            app = self._full if self.open > self.max_requests else self.app
+            full = self.open > self.max_requests and path.startswith("/v1/")
+            app = self._full if full else self.app  # those who ask for its health get an answer
             await app(scope, reading, answer)
         finally:
             self.open -= 1

@@ -17,10 +17,10 @@ from fullyconv.errors import FullyConvError
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.serve.metrics import Metrics
-from fullyconv.serve.problems import Problem, busy
+from fullyconv.serve.problems import RequestError, busy
 from fullyconv.serve.settings import Settings
 
-_AHEAD = 3  # one is decoded and one encoded while one is in the network
+_AHEAD = 3  # pictures: one is decoded and one encoded while one is in the network
 _WARM = (360, 480)  # pixels of the picture that is labelled before anybody asks
 
 
@@ -36,8 +36,8 @@ class _Job:
 class Labeller:
     """Labels pictures for many clients.
 
-    One picture at a time is in the network, which has all processors for itself; the next one is
-    decoded and the last one encoded meanwhile. The event loop only waits.
+    One picture at a time is in the network, with all processors; the next one is decoded, and the
+    last one made labels and encoded, meanwhile. The event loop only waits.
 
     Args:
         predictor: Labels them.
@@ -97,7 +97,7 @@ class Labeller:
             gone: Done when nobody waits for the answer any more.
 
         Raises:
-            Problem: If too many wait, or it took too long.
+            RequestError: If too many wait, or it took too long.
             ClientDisconnect: If nobody waits any more.
             FullyConvError: What ``read``, the network or ``write`` raises.
         """
@@ -122,8 +122,9 @@ class Labeller:
             if left.done():
                 raise ClientDisconnect
             if job.begun:
-                raise Problem(
-                    504, f"labelling took more than {self.settings.seconds:g} seconds; it goes on "
+                raise RequestError(
+                    504,
+                    f"labelling took more than {self.settings.seconds:g} seconds; it goes on "
                     "without an answer. Send a smaller picture",
                 )
             raise busy(
@@ -160,15 +161,17 @@ class Labeller:
         if job.answer.done():
             return b""
         prediction, labelling = await loop.run_in_executor(
-            self._network, self._timed, "network", self._predict, pixels
+            self._network, self._timed, "network", self.predictor, pixels
         )
         self._typical += 0.1 * (labelling - self._typical)
         self.metrics.pixels.inc(pixels.shape[0] * pixels.shape[1])
         if job.answer.done():
             return b""
-        content, _ = await loop.run_in_executor(
-            self._around, self._timed, "encode", job.write, prediction, decoding + labelling
-        )
+        content: bytes = (
+            await loop.run_in_executor(
+                self._around, self._timed, "encode", job.write, prediction, decoding + labelling
+            )
+        )[0]
         return content
 
     def _timed(self, stage: str, call: Callable[..., Any], *args: Any) -> tuple[Any, float]:
@@ -178,18 +181,13 @@ class Labeller:
         self.metrics.stages.labels(stage).observe(seconds)
         return result, seconds
 
-    def _predict(self, pixels: NDArray[np.uint8]) -> Prediction:
-        prediction = self.predictor(pixels)
-        _ = prediction.labels  # made here, where the processors are free for it
-        return prediction
-
     async def _warm_up(self) -> None:
         picture = np.zeros((*_WARM, 3), np.uint8)
         try:
             for _ in range(2):  # the first time takes longer
                 begun = time.monotonic()
                 await asyncio.get_running_loop().run_in_executor(
-                    self._network, self._predict, picture
+                    self._network, lambda: self.predictor(picture).labels
                 )
                 seconds = time.monotonic() - begun
         except FullyConvError as error:
