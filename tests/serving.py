@@ -53,10 +53,14 @@ class Gate(Predictor):
 
 
 @contextmanager
-def serving(predictor: Predictor, name: str = "camvid", **settings: Any) -> Iterator[int]:
+def serving(
+    predictor: Predictor, name: str = "camvid", send_buffer: int = 0, **settings: Any
+) -> Iterator[int]:
     """The port of a server in a thread."""
     limits = Settings(port=0, **settings)
     listener = listening(limits.host, limits.port)
+    if send_buffer:  # else the system takes megabytes that nobody reads
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     running = server(create_app(predictor, limits, name), limits)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

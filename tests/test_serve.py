@@ -131,7 +131,10 @@ def test_regions_may_be_left_out(port: int) -> None:
 
 def test_void_is_in_the_runs_and_in_no_class() -> None:
     labels = np.array([[255, 0], [255, 0]], np.uint8)
-    assert regions(labels, CAMVID, "runs")["runs"] == {"values": [255, 0, 255, 0], "counts": [1] * 4}
+    assert regions(labels, CAMVID, "runs")["runs"] == {
+        "values": [255, 0, 255, 0],
+        "counts": [1] * 4,
+    }
     assert regions(labels, CAMVID, "rle")["rle"].keys() == {CAMVID.categories[0]}
 
 

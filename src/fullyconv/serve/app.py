@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -131,7 +132,7 @@ async def _predict(
         content = await state.labeller.run(
             read,
             lambda prediction, seconds: answer(prediction, wanted, state.name, seconds),
-            _gone(request),
+            partial(_gone, request),
         )
     return Response(content, media_type=kind, headers={"Vary": "Accept"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,14 +87,14 @@ class Labeller:
         self,
         read: Callable[[], NDArray[np.uint8]],
         write: Callable[[Prediction, float], bytes],
-        gone: Awaitable[Any],
+        gone: Callable[[], Coroutine[Any, Any, None]],
     ) -> bytes:
         """Label a picture.
 
         Args:
             read: Gives the pixels; in a thread.
             write: Gives the answer, of the prediction and the seconds that it took; in a thread.
-            gone: Done when nobody waits for the answer any more.
+            gone: Waits until nobody waits for the answer any more.
 
         Raises:
             RequestError: If too many wait, or it took too long.
@@ -110,7 +110,7 @@ class Labeller:
         job = _Job(read, write, asyncio.get_running_loop().create_future())
         self.waiting += 1
         self._queue.put_nowait(job)
-        left = asyncio.ensure_future(gone)
+        left = asyncio.create_task(gone())
         try:
             await asyncio.wait(
                 {job.answer, left},
