@@ -111,9 +111,10 @@ class Labeller:
         self.waiting += 1
         self._queue.put_nowait(job)
         left = asyncio.create_task(gone())
+        either: set[asyncio.Future[Any]] = {job.answer, left}
         try:
             await asyncio.wait(
-                {job.answer, left},
+                either,
                 timeout=self.settings.seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
