@@ -90,7 +90,7 @@ def test_the_python_on_heat_maps_runs_as_printed(
 @pytest.mark.parametrize(
     ("document", "count"),
     [
-        ("README.md", 16),
+        ("README.md", 17),
         ("docs/howto/view.md", 6),
         ("docs/howto/heatmap.md", 5),
         ("docs/howto/predict.md", 11),
