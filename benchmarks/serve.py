@@ -1,6 +1,6 @@
 """The server under load and abuse, beside the Predictor's own rate; both on this machine.
 
-    python benchmarks/serve.py [--seconds 60] [--clients 64] [--photo FILE]
+    python benchmarks/serve.py [--seconds 60] [--clients 64] [--photo PHOTO]
 
 Server, clients and Predictor are processes of their own. The Predictor's rate, one thread that goes
 from a file to labels again and again, is taken before the load and after it. Each client sends the

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import IMAGE, form
 from PIL import Image, ImageDraw
-from serving import Answer, Gate, ask, connect, metric, serving, until
 
 from command import fcn
 from fullyconv.checkpoint import SHIPPED_MODELS
@@ -25,6 +23,8 @@ from fullyconv.scores import AS_THEY_ARE, Scores
 from fullyconv.serve.answers import media_type, probability
 from fullyconv.serve.problems import RequestError
 from fullyconv.serve.regions import regions
+from hostile import IMAGE, form
+from serving import Answer, Gate, ask, connect, metric, serving, until
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PHOTO = EXAMPLES / "wide_road_overcast.jpg"
@@ -90,7 +90,7 @@ def test_runs_are_the_labels(port: int, prediction: Prediction) -> None:
     labels = np.repeat(said["runs"]["values"], said["runs"]["counts"]).reshape(360, 480)
     assert (labels == prediction.labels).all()
     values = said["runs"]["values"]
-    assert all(a != b for a, b in itertools.pairwise(values))
+    assert all(a != b for a, b in pairwise(values))
     assert 0 < said["seconds"] < 20
     assert [c["name"] for c in said["categories"]] == list(prediction.categories)
     assert [c["id"] for c in said["categories"]] == list(range(11))

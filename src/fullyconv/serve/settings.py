@@ -17,7 +17,7 @@ class Settings:
         port: Port; 0 takes any that is free.
         max_bytes: Bytes of one request; more is answered with 413.
         max_pixels: Pixels of one picture, counted before it is decoded; more is answered with 413.
-        queue: Pictures that may wait; more are answered with 429.
+        queue: Pictures that may wait, beside the three under way; more are answered with 429.
         seconds: Time of one request from its last byte to its answer; then it is answered with
             503, or 504 if its picture is being labelled.
         client_seconds: Time for a client to send its request, which is then answered with 408; and

@@ -52,7 +52,7 @@ class Labeller:
 
     def __init__(self, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
         self.predictor, self.settings, self.metrics = predictor, settings, metrics
-        self.waiting = 0
+        self.waiting = self._under_way = 0
         self.seconds_per_megapixel = 0.0
         self.trouble = ""
         self._typical = 0.1  # seconds of a picture, as of late
@@ -101,7 +101,7 @@ class Labeller:
             ClientDisconnect: If nobody waits any more.
             FullyConvError: What ``read``, the network or ``write`` raises.
         """
-        if self.waiting >= self.settings.queue:
+        if self.waiting + self._under_way >= self.settings.queue + _AHEAD:
             raise busy(
                 f"{self.waiting} pictures are waiting already; come again later",
                 self.waiting * self._typical,
@@ -111,10 +111,9 @@ class Labeller:
         self.waiting += 1
         self._queue.put_nowait(job)
         left = asyncio.create_task(gone())
-        either: set[asyncio.Future[Any]] = {job.answer, left}
         try:
             await asyncio.wait(
-                either,
+                (job.answer, left),
                 timeout=self.settings.seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -145,6 +144,7 @@ class Labeller:
                 continue
             job.begun = True
             self.waiting -= 1
+            self._under_way += 1
             self.metrics.stages.labels("queue").observe(time.monotonic() - job.since)
             try:
                 content = await self._through(job)
@@ -154,6 +154,8 @@ class Labeller:
             else:
                 if not job.answer.done():
                     job.answer.set_result(content)
+            finally:
+                self._under_way -= 1
             del job
 
     async def _through(self, job: _Job) -> bytes:
