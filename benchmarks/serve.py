@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,27 +26,27 @@ from urllib.parse import urlsplit
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from hostile import hostile
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 OWN = """
 import sys, time
 from fullyconv import Predictor
-predictor, photo, encode = Predictor("camvid"), sys.argv[1], sys.argv[3] == "mask"
-def label():
-    prediction = predictor(photo)
-    prediction.encode("mask") if encode else prediction.labels
+predictor, photo = Predictor("camvid"), sys.argv[1]
 for _ in range(10):
-    label()
+    predictor(photo).labels
 begun, count = time.perf_counter(), 0
 while time.perf_counter() - begun < float(sys.argv[2]):
-    label()
+    predictor(photo).labels
     count += 1
 print(count / (time.perf_counter() - begun))
 """
 
 
-def own_rate(photo: Path, seconds: float, what: str = "labels") -> float:
+def own_rate(photo: Path, seconds: float) -> float:
     """Pictures per second of the Predictor alone."""
-    command = [sys.executable, "-c", OWN, str(photo), str(seconds), what]
+    command = [sys.executable, "-c", OWN, str(photo), str(seconds)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -143,8 +145,51 @@ async def load_test(port: int, pid: int, sent: list[bytes], clients: int, second
 def drift(load: Load) -> float:
     """Change of the memory from the second quarter of the time to the last one."""
     last = load.memory[-1][0]
-    quarter = lambda a, b: statistics.mean(m for t, m in load.memory if a * last <= t <= b * last)  # noqa: E731
-    return quarter(0.75, 1) / quarter(0.25, 0.5) - 1
+
+    def mean(start: float, stop: float) -> float:
+        return statistics.mean(rss for t, rss in load.memory if start <= t / last <= stop)
+
+    return mean(0.75, 1) / mean(0.25, 0.5) - 1
+
+
+def slow(port: int, count: int) -> list[socket.socket]:
+    """Connections that send half a request and then nothing."""
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    halves = [b"", b"PO", head, head + b"Content-Length: 99\r\n\r\n", head + b"X: " + bytes(60)]
+    connections = []
+    for number in range(count):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(halves[number % len(halves)])
+        connections.append(connection)
+    return connections
+
+
+async def sent_all(port: int, bodies: list[tuple[str, bytes]]) -> Counter[int]:
+    """The answers to bodies, eight at a time, a connection for each."""
+    states: Counter[int] = Counter()
+    room = asyncio.Semaphore(8)
+
+    async def send(kind: str, body: bytes) -> None:
+        async with room:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request(body, "application/json", kind))
+            states[await answer(reader)] += 1
+            writer.close()
+
+    await asyncio.gather(*(send(kind, body) for kind, body in bodies))
+    return states
+
+
+async def ended(port: int, process: subprocess.Popen[str], sent: bytes) -> tuple[int, int]:
+    """SIGTERM with 60 requests sent: how many were sent, how many answered with 200."""
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+    for _, writer in connections:
+        writer.write(sent)
+        await writer.drain()
+    await asyncio.sleep(0.3)  # they are taken, and most of them wait
+    process.terminate()
+    states = await asyncio.gather(*(answer(reader) for reader, _ in connections))
+    return len(connections), states.count(200)
 
 
 def main() -> None:
@@ -155,15 +200,49 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--photo", type=Path, default=EXAMPLES / "wide_road_overcast.jpg")
     args = parser.parse_args()
+    photo = request(args.photo.read_bytes())
+    busy = os.getloadavg()[0]
     own = [own_rate(args.photo, args.seconds / 4)]
     with server() as (port, process):
-        sent = [request(args.photo.read_bytes())]
-        load = asyncio.run(load_test(port, process.pid, sent, args.clients, args.seconds))
-        cpu = psutil.Process(process.pid).cpu_times()
-    own.append(own_rate(args.photo, args.seconds / 4))
-    s = sorted(load.seconds)
-    print(own, load.rate, load.rate / statistics.mean(own), load.states, cpu)
-    print(s[len(s) // 2], s[int(len(s) * 0.99)], max(load.health), drift(load), load.memory[-1])
+        load = asyncio.run(load_test(port, process.pid, [photo], args.clients, args.seconds))
+        own.append(own_rate(args.photo, args.seconds / 4))
+        halves = slow(port, 500)
+        beside = asyncio.run(load_test(port, process.pid, [photo], args.clients, args.seconds / 4))
+        for connection in halves:
+            connection.close()
+        bad = asyncio.run(sent_all(port, list(hostile(300))))
+        good = asyncio.run(sent_all(port, [("image/jpeg", args.photo.read_bytes())] * 20))
+        taken, answered = asyncio.run(ended(port, process, photo))
+    times, alone = sorted(load.seconds), statistics.mean(own)
+    rows = [
+        ("Predictor alone, before and after", f"{own[0]:.1f} and {own[1]:.1f} pictures/s"),
+        (f"server, {args.clients} clients, {load.wall:.0f} s", f"{load.rate:.1f} pictures/s"),
+        ("its share of the Predictor's rate", f"{load.rate / alone:.2f}"),
+        ("answers", _counts(load.states)),
+        ("latency, median and 99 %", f"{_at(times, 0.5):.2f} and {_at(times, 0.99):.2f} s"),
+        ("/healthz under this load, slowest", f"{1000 * max(load.health):.0f} ms"),
+        ("memory, last quarter", f"{load.memory[-1][1] / 1e6:.0f} MB, {100 * drift(load):+.1f} %"),
+        (
+            "beside 500 half-sent requests",
+            f"{beside.rate:.1f} pictures/s; {_counts(beside.states)}",
+        ),
+        ("300 hostile files", _counts(bad)),
+        ("20 photographs after them", _counts(good)),
+        ("SIGTERM, requests under way", f"{taken} taken, {answered} answered"),
+    ]
+    print(f"Load average at the start: {busy:.2f}.\n\n| | |\n|---|---|")
+    for name, value in rows:
+        print(f"| {name} | {value} |")
+
+
+def _at(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _counts(states: Counter[int]) -> str:
+    return ", ".join(
+        f"{count} x {status or 'broken off'}" for status, count in states.most_common()
+    )
 
 
 if __name__ == "__main__":
