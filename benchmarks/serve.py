@@ -222,10 +222,8 @@ def main() -> None:
         ("latency, median and 99 %", f"{_at(times, 0.5):.2f} and {_at(times, 0.99):.2f} s"),
         ("/healthz under this load, slowest", f"{1000 * max(load.health):.0f} ms"),
         ("memory, last quarter", f"{load.memory[-1][1] / 1e6:.0f} MB, {100 * drift(load):+.1f} %"),
-        (
-            "beside 500 half-sent requests",
-            f"{beside.rate:.1f} pictures/s; {_counts(beside.states)}",
-        ),
+        ("beside 500 half-sent requests", f"{beside.rate:.1f} pictures/s"),
+        ("answers then", _counts(beside.states)),
         ("300 hostile files", _counts(bad)),
         ("20 photographs after them", _counts(good)),
         ("SIGTERM, requests under way", f"{taken} taken, {answered} answered"),
@@ -240,9 +238,7 @@ def _at(ordered: list[float], share: float) -> float:
 
 
 def _counts(states: Counter[int]) -> str:
-    return ", ".join(
-        f"{count} x {status or 'broken off'}" for status, count in states.most_common()
-    )
+    return ", ".join(f"{n} x {status or 'broken off'}" for status, n in states.most_common())
 
 
 if __name__ == "__main__":

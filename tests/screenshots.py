@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 from browser import DESKTOP, chromium, opened, served
-from contract import labelling_app
 from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
+from fullyconv.serve.app import create_app
 from fullyconv.serve.view import create_view
 from fullyconv.serve.view_listing import open_folder
 
@@ -21,7 +21,7 @@ def page_of_a_server() -> None:
     """The page of fcn serve with one of the samples."""
     predictor = Predictor("camvid")
     with (
-        served(labelling_app(predictor)) as address,
+        served(create_app(predictor, name="camvid")) as address,
         chromium() as browser,
         opened(browser, address) as page,
     ):

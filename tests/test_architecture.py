@@ -136,6 +136,8 @@ NO_TORCH = [
     "data.exporters",
     "data.splitting",
     "study.report",
+    "serve.app",
+    "serve.running",
     "serve.view",
     "cli",
 ]

@@ -91,6 +91,7 @@ def test_the_python_on_heat_maps_runs_as_printed(
     ("document", "count"),
     [
         ("README.md", 17),
+        ("docs/howto/serve.md", 4),
         ("docs/howto/view.md", 6),
         ("docs/howto/heatmap.md", 5),
         ("docs/howto/predict.md", 11),

@@ -36,9 +36,9 @@ def predictor() -> Predictor:
 @pytest.fixture(scope="module")
 def address(predictor: Predictor) -> Iterator[str]:
     pytest.importorskip("fastapi")
-    from contract import labelling_app
+    from fullyconv.serve.app import create_app
 
-    with served(labelling_app(predictor)) as address:
+    with served(create_app(predictor, name="camvid")) as address:
         yield address
 
 

@@ -104,7 +104,9 @@ def test_the_image_starts_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     image = block("dockerfile")
-    lines = {name: json.loads(rest) for name, rest in re.findall(r"^(ENTRYPOINT|CMD) (.*)$", image, re.M)}
+    lines = {
+        name: json.loads(rest) for name, rest in re.findall(r"^(ENTRYPOINT|CMD) (.*)$", image, re.M)
+    }
     assert fcn(monkeypatch, *lines["ENTRYPOINT"][1:], *lines["CMD"], "--help") == 0
     assert "usage: fcn serve" in capsys.readouterr().out
     linter = shutil.which("hadolint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,7 @@ def serve(
         if ready is not None:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/", predictor)
         _allow_files()
+        warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are no news
         server(app, settings).run(sockets=[listener])
 
 
