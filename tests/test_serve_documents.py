@@ -1,4 +1,4 @@
-"""docs/howto/serve.md: every curl line is run against a server, the rest is read by what reads it."""
+"""docs/howto/serve.md: its curl lines are run, and its files read by what reads them."""
 
 from __future__ import annotations
 
