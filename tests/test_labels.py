@@ -228,9 +228,9 @@ def test_as_many_classes_as_labels_have_room_for() -> None:
     np.testing.assert_array_equal(space.encode(ids), ids)
 
 
-@pytest.mark.parametrize("count", [0, 256])
+@pytest.mark.parametrize("count", [0, 65536])
 def test_number_of_categories(count: int) -> None:
-    with pytest.raises(FullyConvError, match=f"^{count} categories given; 1 to 255 are possible"):
+    with pytest.raises(FullyConvError, match=f"^{count} categories given; 1 to 65535 are possible"):
         LabelSpace(categories=tuple(str(i) for i in range(count)))
 
 

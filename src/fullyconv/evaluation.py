@@ -22,7 +22,7 @@ from fullyconv.data.masking import Masking
 from fullyconv.errors import UsageError
 from fullyconv.files import write_json
 from fullyconv.images import save_image
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import LabelSpace, void_index
 from fullyconv.metrics import ConfusionMatrix, Metrics
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
@@ -62,8 +62,9 @@ class Tally:
         worst: int = 0,
     ) -> None:
         self.spaces, self.void, self.width, self.most = spaces, void, boundary, worst
-        self.heads = [ConfusionMatrix(space.num_classes) for space in spaces]
-        self.boundary = ConfusionMatrix(spaces[0].num_classes)
+        self.ignore_index = void_index(max(space.num_classes for space in spaces))
+        self.heads = [ConfusionMatrix(space.num_classes, self.ignore_index) for space in spaces]
+        self.boundary = ConfusionMatrix(spaces[0].num_classes, self.ignore_index)
         self.worst: list[Scored] = []
         self.pictures = 0
 
@@ -73,8 +74,9 @@ class Tally:
         targets = sample.target.reshape(-1, *sample.target.shape[-2:])
         first = targets[0]
         if self.void:
-            first = np.where(np.isin(first, self.void), np.uint8(IGNORE_INDEX), first)
-        alone = ConfusionMatrix(self.spaces[0].num_classes).update(prediction.labels, first)
+            first = np.where(np.isin(first, self.void), first.dtype.type(self.ignore_index), first)
+        alone = ConfusionMatrix(self.spaces[0].num_classes, self.ignore_index)
+        alone.update(prediction.labels, first)
         self.heads[0].matrix += alone.matrix
         for confusion, guess, truth in zip(
             self.heads[1:], predictions[1:], targets[1:], strict=True

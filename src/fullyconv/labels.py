@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,12 +15,34 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 
 IGNORE_INDEX = 255
-"""Void: the label that no loss and no metric counts, in every target array."""
+"""Void: the label that no loss and no metric counts, in every target of up to 255 classes."""
+WIDE_IGNORE_INDEX = 65535
+"""The same where 255 is a class: the highest id that label files can hold."""
 
 Color = tuple[int, int, int]
+Ids = NDArray[np.unsignedinteger[Any]]
+"""Class ids of pixels: uint8 of up to 255 classes, uint16 of more."""
 
-_MAX_ID = 65535  # label files have 8 or 16 bits
+_MAX_ID = WIDE_IGNORE_INDEX  # label files have 8 or 16 bits
+
+
+def void_index(num_classes: int) -> int:
+    """What void is in a target of so many classes: 255, or 65535 where 255 is a class.
+
+    Example:
+        >>> void_index(21), void_index(1000)
+        (255, 65535)
+    """
+    return IGNORE_INDEX if num_classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
+
+
+def id_type(num_classes: int) -> type[np.uint8] | type[np.uint16]:
+    """The type of arrays that hold the ids of so many classes, and void."""
+    return np.uint8 if num_classes <= IGNORE_INDEX else np.uint16
+
+
 _MAX_NAME = 100
+_AS_USUAL: tuple[int, ...] = (-1,)  # told apart by identity, and replaced: no id is below 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +53,8 @@ class LabelSpace:
         categories: Class names in the order of their ids, background included where there is one.
         palette: One (R, G, B) colour, 0-255, per class.
         raw_ids: The id that label files use for each class; empty if it is the class's own id.
-        void: Ids in label files that mean "do not count"; read as :data:`IGNORE_INDEX`.
+        void: Ids in label files that mean "do not count"; read as :attr:`ignore_index`, which is
+            also what stands for it in files if nothing is said.
 
     Raises:
         FullyConvError: If the fields do not fit each other, a name is not one line of text, a
@@ -40,11 +64,15 @@ class LabelSpace:
     categories: tuple[str, ...]
     palette: tuple[Color, ...] = ()
     raw_ids: tuple[int, ...] = ()
-    void: tuple[int, ...] = (IGNORE_INDEX,)
+    void: tuple[int, ...] = _AS_USUAL
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.categories) <= IGNORE_INDEX:
-            raise FullyConvError(f"{len(self.categories)} categories given; 1 to 255 are possible")
+        if not 1 <= len(self.categories) <= _MAX_ID:
+            raise FullyConvError(
+                f"{len(self.categories)} categories given; 1 to {_MAX_ID} are possible"
+            )
+        if self.void is _AS_USUAL:
+            object.__setattr__(self, "void", (self.ignore_index,))
         if not self.palette:
             object.__setattr__(self, "palette", voc_palette(len(self.categories)))
         if not self.raw_ids:
@@ -70,8 +98,8 @@ class LabelSpace:
                     f"category {name[:_MAX_NAME]!r} is not one line of 1 to {_MAX_NAME} characters"
                 )
         if len(set(self.categories)) < self.num_classes:
-            twice = [name for name in self.categories if self.categories.count(name) > 1]
-            raise FullyConvError(f"category {twice[0]!r} is given twice; names must differ")
+            twice = next(name for name, n in Counter(self.categories).items() if n > 1)
+            raise FullyConvError(f"category {twice!r} is given twice; names must differ")
 
     def _check_ids(self) -> None:
         for field in ("raw_ids", "void"):
@@ -81,8 +109,8 @@ class LabelSpace:
                         f"{field} holds {raw}, but ids in label files are 0 to {_MAX_ID}"
                     )
         if len(set(self.raw_ids)) < self.num_classes:
-            twice = [raw for raw in self.raw_ids if self.raw_ids.count(raw) > 1]
-            raise FullyConvError(f"raw_ids gives {twice[0]} to two classes; ids must differ")
+            twice = next(raw for raw, n in Counter(self.raw_ids).items() if n > 1)
+            raise FullyConvError(f"raw_ids gives {twice} to two classes; ids must differ")
         both = sorted({*self.raw_ids} & {*self.void})
         if both:
             raise FullyConvError(
@@ -94,6 +122,11 @@ class LabelSpace:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.categories)
+
+    @property
+    def ignore_index(self) -> int:
+        """What void is in a target of these classes: 255; 65535 of more than 255 classes."""
+        return void_index(self.num_classes)
 
     def index(self, name: str) -> int:
         """Id of a class by its name.
@@ -133,7 +166,7 @@ class LabelSpace:
             void=(*self.void, *(self.raw_ids[i] for i in sorted(out))),
         )
 
-    def encode(self, raw: NDArray[np.integer[Any]], source: object = "labels") -> NDArray[np.uint8]:
+    def encode(self, raw: NDArray[np.integer[Any]], source: object = "labels") -> Ids:
         """Turn the ids of a label file into class ids.
 
         Args:
@@ -141,22 +174,23 @@ class LabelSpace:
             source: Named in the error; usually the file's path.
 
         Returns:
-            (H, W) uint8: 0 to ``num_classes - 1``, or :data:`IGNORE_INDEX` for void.
+            (H, W) uint8, uint16 of more than 255 classes: 0 to ``num_classes - 1``, or
+            :attr:`ignore_index` for void.
 
         Raises:
             FullyConvError: If an id is neither a class nor void; says which, and how often.
         """
         if raw.dtype.kind not in "biu":
             raise FullyConvError(f"{source}: labels are whole numbers, not {raw.dtype}")
-        table: NDArray[np.int16] = np.full(max(255, *self.raw_ids, *self.void) + 1, -1, np.int16)
-        table[list(self.void)] = IGNORE_INDEX
+        table: NDArray[np.int32] = np.full(max(255, *self.raw_ids, *self.void) + 1, -1, np.int32)
+        table[list(self.void)] = self.ignore_index
         table[list(self.raw_ids)] = np.arange(self.num_classes)
-        encoded: NDArray[np.int16]
+        encoded: NDArray[np.int32]
         if raw.dtype == np.uint8:
             encoded = table[raw]
         else:
             known = (raw >= 0) & (raw < len(table))
-            encoded = np.where(known, table[np.where(known, raw, 0)], np.int16(-1))
+            encoded = np.where(known, table[np.where(known, raw, 0)], np.int32(-1))
         if encoded.min(initial=0) < 0:
             values, counts = np.unique(raw[encoded < 0], return_counts=True)
             found = ", ".join(
@@ -168,11 +202,11 @@ class LabelSpace:
                 f"({', '.join(map(str, self.void)) or 'none'}); correct the file, the number of "
                 "classes or the void ids"
             )
-        return encoded.astype(np.uint8)
+        return encoded.astype(id_type(self.num_classes))
 
-    def colorize(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def colorize(self, labels: Ids) -> NDArray[np.uint8]:
         """Colours (H, W, 3) uint8 of class ids (H, W); void and unknown ids are black."""
-        table = np.zeros((256, 3), np.uint8)
+        table = np.zeros((self.ignore_index + 1, 3), np.uint8)
         table[: self.num_classes] = self.palette
         colors: NDArray[np.uint8] = table[labels]
         return colors
@@ -193,7 +227,9 @@ class LabelSpace:
                 categories=tuple(_text(name) for name in _list(values["categories"])),
                 palette=tuple(_color(color) for color in _list(values["palette"])),
                 raw_ids=tuple(operator.index(i) for i in _list(values["raw_ids"])),
-                void=tuple(operator.index(i) for i in _list(values["void"])),
+                void=_AS_USUAL
+                if values["void"] is None
+                else tuple(operator.index(i) for i in _list(values["void"])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FullyConvError(f"the label space is not readable: {error!r}") from error

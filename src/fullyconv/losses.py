@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullyconv.labels import IGNORE_INDEX
+from fullyconv.labels import IGNORE_INDEX, void_index
 
 
 def cross_entropy(
@@ -29,14 +29,16 @@ def cross_entropy(
         logits: (N, C, H, W); taken to float32.
         target: (N, H, W) int64 of class ids or ``ignore_index``.
         reduction: Sum or mean over the counted pixels.
-        ignore_index: Target value that is not counted.
+        ignore_index: Target value that is not counted; with more than 255 classes not 255, which
+            is one of them, but 65535 (:attr:`~fullyconv.labels.LabelSpace.ignore_index`).
         weight: (C,) factors on each class's loss; the mean is then weighted.
 
     Returns:
         A scalar, float32.
 
     Raises:
-        ValueError: If the shapes do not fit, there is one class only, or no such reduction.
+        ValueError: If the shapes do not fit, there is one class only, ``ignore_index`` is a class,
+            or there is no such reduction.
 
     Example:
         >>> logits = torch.zeros(1, 2, 1, 3)
@@ -53,6 +55,11 @@ def cross_entropy(
         raise ValueError(
             "cross-entropy needs at least 2 classes; model a single object as background + object"
         )
+    if 0 <= ignore_index < logits.shape[1]:
+        raise ValueError(
+            f"ignore_index {ignore_index} is one of the {logits.shape[1]} classes; set it to what "
+            f"void is in the target, which is {void_index(logits.shape[1])} for label files"
+        )
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction is {reduction!r}; it must be 'sum' or 'mean'")
     total = F.cross_entropy(
@@ -63,7 +70,7 @@ def cross_entropy(
     return total / _denominator(target, weight, ignore_index)
 
 
-def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
     """What a mean over the counted pixels divides by: never 0."""
     counted = target != ignore_index
     if weight is None:
@@ -82,7 +89,8 @@ def head_losses(
 
     Args:
         logits: (N, C, H, W), or each head's by name.
-        target: (N, H, W) int64; (N, heads, H, W) where ``logits`` are of several heads.
+        target: (N, H, W) int64; (N, heads, H, W) where ``logits`` are of several heads. Void is 255
+            in all of them; 65535 if one has more than 255 classes.
         weights: Each head's factors on its classes' loss, or None.
 
     Returns:
@@ -90,7 +98,8 @@ def head_losses(
     """
     if isinstance(logits, Tensor):
         logits, target = {"": logits}, target[:, None]
+    void = void_index(max(scores.shape[1] for scores in logits.values()))
     heads = list(zip(logits.values(), target.unbind(1), weights, strict=True))
-    sums = [cross_entropy(scores, ids, "sum", weight=weight) for scores, ids, weight in heads]
-    denominators = [_denominator(ids, weight) for _, ids, weight in heads]
+    sums = [cross_entropy(scores, ids, "sum", void, weight) for scores, ids, weight in heads]
+    denominators = [_denominator(ids, weight, void) for _, ids, weight in heads]
     return torch.stack(sums), torch.stack(denominators)

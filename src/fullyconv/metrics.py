@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.labels import IGNORE_INDEX
+from fullyconv.labels import IGNORE_INDEX, void_index
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,11 @@ class ConfusionMatrix:
 
     Args:
         num_classes: Number of classes.
-        ignore_index: Target value that is left out.
+        ignore_index: Target value that is left out; with more than 255 classes not 255, which is
+            one of them, but 65535 (:attr:`~fullyconv.labels.LabelSpace.ignore_index`).
+
+    Raises:
+        ValueError: If there is no class, or ``ignore_index`` is one.
 
     Example:
         >>> confusion = ConfusionMatrix(2)
@@ -70,6 +74,11 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
+        if 0 <= ignore_index < num_classes:
+            raise ValueError(
+                f"ignore_index {ignore_index} is one of the {num_classes} classes; set it to what "
+                f"void is in the target, which is {void_index(num_classes)} for label files"
+            )
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.matrix: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.labels import id_type
 from fullyconv.models.plan import Landing
 
 # pixels worked on at once: few enough to stay in the processor's caches
@@ -58,10 +59,9 @@ class Scores:
     def labels(self) -> NDArray[Any]:
         """(H, W): the class of the highest score of each pixel, the lowest id of equals.
 
-        uint8; uint16 if there are more than 256 classes.
+        uint8; uint16 if there are more than 255 classes.
         """
-        kind = np.uint8 if len(self.coarse) <= 256 else np.uint16
-        labels = np.zeros((self.height, self.width), kind)
+        labels = np.zeros((self.height, self.width), id_type(len(self.coarse)))
         for start in range(0, self.height, _ROWS):
             band = labels[start : start + _ROWS]
             weights, scores = self._band(start, start + len(band))

@@ -33,7 +33,6 @@ from fullyconv.data.sources import (
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.interrupts import hold_interrupts
-from fullyconv.labels import IGNORE_INDEX
 from fullyconv.learner import Learner
 from fullyconv.losses import head_losses
 from fullyconv.models.create import create_model
@@ -143,6 +142,7 @@ class _Run:
             data, self.labels, self.heads, masking
         )
         self.weights = self._class_weights()
+        self.void = self.training_set.ignore_index
         if data.damaged == "stop" and not resume:
             self._decode_pictures()
         torch.manual_seed(recipe.seed)
@@ -247,7 +247,7 @@ class _Run:
         target = batch.target.to(accelerator.device)
         if optim.keep_pixels < 1:
             left_out = torch.rand(target.shape, device=target.device) >= optim.keep_pixels
-            target = target.masked_fill(left_out, IGNORE_INDEX)
+            target = target.masked_fill(left_out, self.void)
         # not Accelerate's own: that allows one precision only in the life of a process
         low = optim.precision == "bfloat16"
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=low):
@@ -259,7 +259,7 @@ class _Run:
         divisors = accelerator.reduce(divisors, "mean")
         loss = (losses / divisors).sum()
         accelerator.backward(loss / optim.iter_size)
-        valid = (target != IGNORE_INDEX).sum()
+        valid = (target != self.void).sum()
         counts = torch.stack([loss.detach(), valid, torch.full_like(loss, len(target))])
         total: Tensor = accelerator.reduce(counts.double(), "sum")
         total[0] /= accelerator.num_processes

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 
 Pixels = NDArray[np.uint8]
 
 
-def overlay(image: Pixels, labels: Pixels, space: LabelSpace, alpha: float = 0.5) -> Pixels:
+def overlay(image: Pixels, labels: Ids, space: LabelSpace, alpha: float = 0.5) -> Pixels:
     """Blend the classes' colours over a picture; void keeps the picture.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        labels: (H, W) uint8 class ids.
+        labels: (H, W) class ids.
         space: Their colours.
         alpha: Weight of the colours (the authors' vis.py: 0.5).
 
@@ -120,19 +120,21 @@ def heat_legend(lines: Sequence[str], highest: str, height: int) -> Pixels:
     return np.asarray(canvas)
 
 
-def near_boundaries(labels: Pixels, width: int) -> NDArray[np.bool_]:
+def near_boundaries(labels: Ids, width: int) -> NDArray[np.bool_]:
     """The band on both sides of every boundary: the trimap of Kohli et al. 2009.
 
     Void counts as a label: in VOC it is what lies between objects.
 
     Args:
-        labels: (H, W) uint8.
+        labels: (H, W) class ids.
         width: Pixels on each side, along rows, columns and diagonals.
 
     Returns:
         (H, W) bool: pixels that have another label at most ``width`` rows and columns away.
     """
-    image, size = Image.fromarray(labels), 2 * width + 1
+    # of 16 bits Pillow's filters know only the signed ones
+    image = Image.fromarray(labels if labels.dtype == np.uint8 else labels.astype(np.int32))
+    size = 2 * width + 1
     highest = np.asarray(image.filter(ImageFilter.MaxFilter(size)))
     lowest = np.asarray(image.filter(ImageFilter.MinFilter(size)))
     band: NDArray[np.bool_] = highest != lowest

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from fullyconv.labels import IGNORE_INDEX
+from fullyconv.labels import IGNORE_INDEX, WIDE_IGNORE_INDEX, Ids
 from fullyconv.preprocess import Pixels
 
 
@@ -34,15 +33,15 @@ class Augmentation:
     def __call__(
         self,
         image: Pixels,
-        target: NDArray[np.uint8],
+        target: Ids,
         rng: np.random.Generator,
-    ) -> tuple[Pixels, NDArray[np.uint8]]:
+    ) -> tuple[Pixels, Ids]:
         """Vary a picture and its labels together.
 
         Args:
             image: (H, W, C) uint8 or float32, as :class:`~fullyconv.data.folder.Sample` has it;
                 the colours of its first three channels alone are varied.
-            target: (H, W) or (heads, H, W) uint8.
+            target: (H, W) or (heads, H, W), uint8 or uint16.
             rng: Source of every random choice.
 
         Returns:
@@ -110,7 +109,7 @@ def _mean(picture: Image.Image) -> Fill:
 
 
 def _void(labels: Image.Image) -> Fill:
-    return IGNORE_INDEX
+    return IGNORE_INDEX if labels.mode == "L" else WIDE_IGNORE_INDEX
 
 
 def _cut(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullyconv.bands import BAND_SUFFIXES, bands_size, read_bands
 from fullyconv.data.masking import Masking
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, image_size, read_depth, read_labels, read_photo
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace, void_index
 from fullyconv.preprocess import Pixels
 
 
@@ -27,11 +26,12 @@ class Sample:
         image: (H, W, 3) uint8, RGB; with other inputs beside it, their channels after its own,
             and float32 if depth is among them; of bands (H, W, N) float32.
         target: (H, W) uint8 of class ids, void 255; (heads, H, W) for a network of several heads.
+            If a head has more than 255 classes: uint16, void 65535.
     """
 
     name: str
     image: Pixels
-    target: NDArray[np.uint8]
+    target: Ids
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ class FolderDataset:
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def ignore_index(self) -> int:
+        """What void is in the targets: 255; 65535 if a head has more than 255 classes."""
+        return void_index(max(space.num_classes for space in self.spaces))
+
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.
 
@@ -108,9 +113,7 @@ class FolderDataset:
             image = self.masking(image, target)
         return Sample(files.name, image, target)
 
-    def check_size(
-        self, index: int, target: NDArray[np.uint8], size: tuple[int, ...] | None = None
-    ) -> None:
+    def check_size(self, index: int, target: Ids, size: tuple[int, ...] | None = None) -> None:
         """Raise if a picture, whose header says its size, and its labels differ in size.
 
         Raises:
@@ -125,8 +128,8 @@ class FolderDataset:
                 f"{files.labels[0]} {target.shape[-2]} x {target.shape[-1]}"
             )
 
-    def target(self, index: int) -> NDArray[np.uint8]:
-        """Read the labels of one sample alone: (H, W) uint8, or (heads, H, W) of several heads.
+    def target(self, index: int) -> Ids:
+        """Read the labels of one sample alone, as :class:`Sample` has them.
 
         Raises:
             FullyConvError: If a file is damaged, a label is out of range, or the heads' sizes
@@ -138,7 +141,12 @@ class FolderDataset:
             for space, path in zip(self.spaces, paths, strict=True)
         ]
         _check_same_size(targets, paths)
-        return targets[0] if len(targets) == 1 else np.stack(targets)
+        if len(targets) == 1:
+            return targets[0]
+        whole = np.stack(targets)  # uint16 if one of them is, whose void then is everybody's
+        for head, space in zip(whole, self.spaces, strict=True):
+            head[head == space.ignore_index] = self.ignore_index
+        return whole
 
 
 def _matched(folder: Path, inputs: Sequence[str], labels: Sequence[str]) -> list[Files]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullyconv.config import Mask
 from fullyconv.errors import UsageError
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 from fullyconv.preprocess import Pixels, Preprocess
 
 
@@ -69,12 +68,12 @@ class Masking:
         ids = tuple(labels.index(name) for name in foreground)
         return cls(kind, ids, preprocess.mean_pixel)
 
-    def __call__(self, image: Pixels, target: NDArray[np.uint8]) -> Pixels:
+    def __call__(self, image: Pixels, target: Ids) -> Pixels:
         """A picture with part of it hidden.
 
         Args:
             image: (H, W, C) uint8 or float32; not changed.
-            target: (H, W) uint8 of class ids; (heads, H, W) of several heads, the first of which
+            target: (H, W) of class ids; (heads, H, W) of several heads, the first of which
                 decides.
 
         Returns:

@@ -17,7 +17,7 @@ from fullyconv.data.statistics import count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json
 from fullyconv.images import image_size, opened, read_labels
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import IGNORE_INDEX, WIDE_IGNORE_INDEX, LabelSpace
 from fullyconv.recipes import recipe as named_recipe
 
 _LOOKED_AT = 200  # pictures whose size is read
@@ -121,10 +121,14 @@ def _labels(root: Path, notes: list[str], progress: bool) -> LabelSpace:
     files = [file for folder in folders for file in pictures(folder).values()]
     for file in tqdm(files, "looking for classes", disable=not progress, leave=False):
         found |= {int(value) for value in np.unique(read_labels(file))}
-    ids = sorted(found - {IGNORE_INDEX})
+    usual = {IGNORE_INDEX, WIDE_IGNORE_INDEX}
+    if len(found - usual) > IGNORE_INDEX:
+        usual.remove(IGNORE_INDEX)  # among so many ids it is a class
+    ids, void = sorted(found - usual), sorted(found & usual)
     if not ids:
-        raise FullyConvError(f"{root}: the label files hold nothing but {IGNORE_INDEX}, void")
-    labels = LabelSpace(categories=tuple(f"class {i}" for i in ids), raw_ids=tuple(ids))
+        raise FullyConvError(f"{root}: the label files hold nothing but {void[0]}, void")
+    names = tuple(f"class {i}" for i in ids)
+    labels = LabelSpace(categories=names, raw_ids=tuple(ids), void=tuple(void) or (min(usual),))
     write_json(path, labels.to_dict())
     notes.append(
         f"{path} was written, of the {len(ids)} ids that the label files hold "

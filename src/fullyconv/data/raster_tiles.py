@@ -21,7 +21,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.extras import optional
 from fullyconv.files import write_json, write_whole
 from fullyconv.images import save_image
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 
 _BLOCK = 4  # tiles along a side of what is scored or trained on together: neighbours look alike
 
@@ -103,7 +103,7 @@ def cut_tiles(
                 )
             outlines = [outline for outline in outlines if outline.category in ids]
             met = met or any(_meets(outline, raster.bounds) for outline in outlines)
-            fill = 0 if background else IGNORE_INDEX
+            fill = 0 if background else space.ignore_index
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # GDAL's on ground control points and the like
                 for tile in _tiles(raster, size, val, seed, progress):
@@ -193,11 +193,9 @@ def _blocks_aside(rows: int, columns: int, val: float, seed: int) -> NDArray[np.
     return chosen.reshape(rows, columns)
 
 
-def _write(
-    tile: _Tile, raster: Any, drawn: NDArray[np.uint8], out: Path, space: LabelSpace, made: Tiled
-) -> None:
-    drawn[~tile.known] = IGNORE_INDEX
-    counts = np.bincount(drawn.ravel(), minlength=256)[: space.num_classes]
+def _write(tile: _Tile, raster: Any, drawn: Ids, out: Path, space: LabelSpace, made: Tiled) -> None:
+    drawn[~tile.known] = space.ignore_index
+    counts = np.bincount(drawn.ravel(), minlength=space.num_classes)[: space.num_classes]
     if not counts.any():
         made.empty += 1
         return

@@ -13,7 +13,7 @@ from fullyconv.data.folder import FolderDataset
 from fullyconv.data.masking import Masking
 from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
-from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from fullyconv.labels import LABEL_SPACES, LabelSpace
 from fullyconv.preprocess import Preprocess, preprocess_for
 
 CLASSES = "classes.json"
@@ -82,7 +82,7 @@ def read_label_space(path: Path) -> LabelSpace:
         raise FullyConvError(f"{path}: {error}") from error
 
 
-_OPTIONAL = {"palette": (), "raw_ids": (), "void": (IGNORE_INDEX,)}
+_OPTIONAL = {"palette": (), "raw_ids": (), "void": None}
 
 
 def fit_classes(recipe: Recipe, labels: LabelSpace, heads: Mapping[str, LabelSpace]) -> Recipe:

@@ -24,7 +24,7 @@ from fullyconv.data.stratify import stratify
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_text
 from fullyconv.images import read_labels
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import LabelSpace
 
 PathLike = str | os.PathLike[str]
 
@@ -145,7 +145,7 @@ def split_data(
 def _count(sample: Labelled, space: LabelSpace) -> NDArray[np.int64]:
     """Pixels of each class."""
     ids = space.encode(read_labels(sample.labels), sample.labels)
-    return np.bincount(ids.ravel(), minlength=IGNORE_INDEX + 1)[: space.num_classes]
+    return np.bincount(ids.ravel(), minlength=space.num_classes)[: space.num_classes]
 
 
 def _groups(samples: Sequence[Labelled], group: str | None) -> list[str]:

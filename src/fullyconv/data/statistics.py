@@ -52,7 +52,7 @@ def count_classes(
         usable.append(dataset.files[index])
         heads = target.reshape(len(counts), -1)
         for count, ids in zip(counts, heads, strict=True):
-            pixels = np.bincount(ids, minlength=256)[: count.shape[1]]
+            pixels = np.bincount(ids, minlength=count.shape[1])[: count.shape[1]]
             count[0] += pixels
             count[1][pixels > 0] += ids.size
     dataset.files = usable

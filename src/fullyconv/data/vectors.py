@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
+from fullyconv.labels import Ids, id_type
 
 Box = tuple[float, float, float, float]
 
@@ -92,8 +92,8 @@ def draw(
     window: Any,
     shape: tuple[int, int],
     fill: int,
-) -> NDArray[np.uint8]:
-    """Label ids (H, W) uint8 of a window of a raster.
+) -> Ids:
+    """Label ids (H, W) of a window of a raster: uint8 of up to 255 classes, uint16 of more.
 
     A pixel belongs to the areas that hold its centre; of several the last one counts.
 
@@ -117,8 +117,8 @@ def draw(
         and outline.box[3] > bottom
     ]
     if not seen:
-        return np.full(shape, fill, np.uint8)
-    drawn: NDArray[np.uint8] = rasterize(
-        seen, out_shape=shape, fill=fill, transform=window, dtype=np.uint8
+        return np.full(shape, fill, id_type(len(ids)))
+    drawn: Ids = rasterize(
+        seen, out_shape=shape, fill=fill, transform=window, dtype=id_type(len(ids))
     )
     return drawn

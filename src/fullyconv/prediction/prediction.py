@@ -46,7 +46,7 @@ class Prediction:
 
     @cached_property
     def labels(self) -> NDArray[Any]:
-        """(H, W) uint8, uint16 of more than 256 classes: the most probable class of each pixel."""
+        """(H, W) uint8, uint16 of more than 255 classes: the most probable class of each pixel."""
         return self.scores.labels()
 
     @cached_property
@@ -94,8 +94,9 @@ class Prediction:
 
         Args:
             folder: Made if need be.
-            what: Any of mask (palette PNG of class ids), color (RGB PNG), overlay (JPEG with a
-                legend) and probs (.npy, (classes, H, W) float16), comma-separated.
+            what: Any of mask (palette PNG of class ids, of more than 255 classes 16-bit grey),
+                color (RGB PNG), overlay (JPEG with a legend) and probs (.npy, (classes, H, W)
+                float16), comma-separated.
 
         Returns:
             The files written: ``NAME-mask.png`` and so on.
@@ -132,7 +133,7 @@ class Prediction:
             picture = beside(picture, legend(self.space, shares, picture.shape[0]))
             return encode_image(Image.fromarray(picture), "JPEG", quality=92)
         image = Image.fromarray(self.labels if kind == "mask" else self.space.colorize(self.labels))
-        if kind == "mask":
+        if kind == "mask" and self.labels.dtype == np.uint8:
             image.putpalette([value for color in self.palette for value in color])
         return encode_image(image, "PNG", compress_level=_PNG_LEVEL)
 

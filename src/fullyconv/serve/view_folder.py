@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_labels
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 
 
 @dataclass(frozen=True)
@@ -82,20 +79,20 @@ class Folder:
             return "data"
         return "comparison" if has_truth else "predictions"
 
-    def prediction(self, item: Item) -> NDArray[np.uint8] | None:
-        """The predicted class ids (H, W) of a picture, void 255; None if there are none.
+    def prediction(self, item: Item) -> Ids | None:
+        """The predicted class ids (H, W) of a picture; None if there are none.
 
         Raises:
             FullyConvError: If the file cannot be used.
         """
         return _ids(item.prediction, self.space)
 
-    def truth(self, item: Item) -> NDArray[np.uint8] | None:
+    def truth(self, item: Item) -> Ids | None:
         """The true class ids, as :meth:`prediction`."""
         return _ids(item.truth, self.truth_space)
 
 
-def _ids(file: File | None, space: LabelSpace) -> NDArray[np.uint8] | None:
+def _ids(file: File | None, space: LabelSpace) -> Ids | None:
     if file is None:
         return None
     path = file.checked()

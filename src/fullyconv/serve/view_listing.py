@@ -13,7 +13,7 @@ from fullyconv.data.importers.source import Pictures, is_picture, walk
 from fullyconv.data.sources import CLASSES, read_label_space
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, opened
-from fullyconv.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from fullyconv.labels import LABEL_SPACES, LabelSpace
 from fullyconv.prediction.journal import LINES
 from fullyconv.serve.view_folder import File, Folder, Item
 
@@ -176,7 +176,7 @@ def _predicted_space(
     if settings:
         names = settings[-1].get("categories")
         ids = list(range(len(names))) if isinstance(names, list) else []
-        return LabelSpace.from_dict({**settings[-1], "raw_ids": ids, "void": [IGNORE_INDEX]})
+        return LabelSpace.from_dict({**settings[-1], "raw_ids": ids, "void": None})
     if truth is not None:
         return LabelSpace(categories=truth.categories, palette=truth.palette)
     return _palette_space(first)

@@ -7,12 +7,11 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.errors import FullyConvError
 from fullyconv.images import encode_image, opened, read_photo, to_rgb
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 from fullyconv.serve.view_folder import File, Folder, Item
 from fullyconv.serve.view_scores import compare
 from fullyconv.visualize import overlay
@@ -58,7 +57,7 @@ def details(folder: Folder, number: int) -> dict[str, Any]:
     )
 
 
-def _layer(labels: NDArray[np.uint8], space: LabelSpace) -> dict[str, Any]:
+def _layer(labels: Ids, space: LabelSpace) -> dict[str, Any]:
     height, width = labels.shape
     flat = labels.ravel()
     ends = np.flatnonzero(np.append(flat[1:] != flat[:-1], True))

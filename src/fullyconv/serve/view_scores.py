@@ -30,8 +30,9 @@ def compare(folder: Folder, item: Item) -> tuple[NDArray[np.int64], Metrics] | N
             f"{item.truth.path} {truth.shape[0]} x {truth.shape[1]}"
         )
     # what the model left void is counted as wrong nowhere: it has no class
-    truth = np.where(prediction < folder.space.num_classes, truth, np.uint8(255))
-    confusion = ConfusionMatrix(folder.space.num_classes).update(prediction, truth)
+    space = folder.space
+    truth = np.where(prediction < space.num_classes, truth, truth.dtype.type(space.ignore_index))
+    confusion = ConfusionMatrix(space.num_classes, space.ignore_index).update(prediction, truth)
     return confusion.matrix, confusion.compute()
 
 
@@ -45,7 +46,7 @@ class Scores:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self._scores: dict[int, float | None] = {}
-        self._all = ConfusionMatrix(folder.space.num_classes)
+        self._all = ConfusionMatrix(folder.space.num_classes, folder.space.ignore_index)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._count, daemon=True)
 

@@ -22,11 +22,11 @@ from fullyconv.data.folder import pictures
 from fullyconv.data.sources import CLASSES, label_space
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.images import read_labels, save_image
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
 from fullyconv.models.layers import bilinear_kernel
 from fullyconv.study.result import Figure, Row, Study
-from fullyconv.visualize import Pixels, beside
+from fullyconv.visualize import beside
 
 # CVPR 2015, appendix A
 PUBLISHED = {128: 50.9, 64: 73.3, 32: 86.1, 16: 92.8, 8: 96.4, 4: 98.5}
@@ -110,33 +110,34 @@ RULES = {
 """By name, as ``--rule`` takes it; the first is the one closest to the paper's figures."""
 
 
-def coarse(labels: Pixels, factor: int, rule: Rule, has_background: bool) -> Pixels:
+def coarse(labels: Ids, factor: int, rule: Rule, has_background: bool) -> Ids:
     """Labels as a prediction would have them that knows them at 1/factor of the size alone.
 
     Args:
-        labels: (H, W) uint8 class ids, void 255.
+        labels: (H, W) class ids, as :meth:`~fullyconv.labels.LabelSpace.encode` has them.
         factor: By which they are made coarse and fine again.
         rule: How.
         has_background: Whether void counts as class 0; else it has no share.
 
     Returns:
-        (H, W) uint8 class ids without void, unless there is nothing else.
+        (H, W) class ids of the same type, without void, unless there is nothing else.
 
     Example:
         >>> labels = np.array([[0, 1, 2, 2]] * 2, np.uint8)
         >>> coarse(labels, 2, RULES["nearest"], True).tolist()
         [[1, 1, 2, 2], [1, 1, 2, 2]]
     """
+    void = np.iinfo(labels.dtype).max
     if has_background:
-        labels = np.where(labels == IGNORE_INDEX, np.uint8(0), labels)
+        labels = np.where(labels == void, labels.dtype.type(0), labels)
     present = np.unique(labels)
-    present = present[present != IGNORE_INDEX]
+    present = present[present != void]
     if not present.size:
         return labels
     masks = torch.from_numpy((labels == present[:, None, None]).astype(np.float32)[None])
     shares = rule.up(rule.down(masks, factor), factor, masks.shape[-2:])
     # ten times as fast as argmax, which is slow along the first axis
-    found: Pixels = present[shares[0].max(0).indices.numpy()]
+    found: Ids = present[shares[0].max(0).indices.numpy()]
     return found
 
 
@@ -174,7 +175,9 @@ def upper_bound(
     start = time.perf_counter()
     files = _files(Path(labels))
     classes = _space(files[0].parent, space)
-    confusions = {factor: ConfusionMatrix(classes.num_classes) for factor in factors}
+    confusions = {
+        factor: ConfusionMatrix(classes.num_classes, classes.ignore_index) for factor in factors
+    }
     richest, most = files[0], 0
     for file in tqdm(files, "label files", disable=not progress, leave=False):
         truth = classes.encode(read_labels(file), file)
@@ -267,7 +270,7 @@ _PICTURE = "label-map.png"
 _ACROSS = 4  # panels in a row
 
 
-def _panels(maps: dict[str, Pixels], space: LabelSpace) -> Image.Image:
+def _panels(maps: dict[str, Ids], space: LabelSpace) -> Image.Image:
     """Label maps of one size, named, four in a row."""
     height, width = next(iter(maps.values())).shape
     font_size = max(10, height // 16)

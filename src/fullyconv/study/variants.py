@@ -17,6 +17,7 @@ from fullyconv.data.sources import label_space
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.evaluation import evaluate
 from fullyconv.files import write_text
+from fullyconv.labels import void_index
 from fullyconv.metrics import ConfusionMatrix, Metrics
 from fullyconv.processes import this_process
 from fullyconv.protocols import Published
@@ -290,7 +291,7 @@ def counted(scores: ClassScores, only: Sequence[str] = ()) -> Metrics:
             before, and only classes that occur are averaged. Empty: all pixels.
     """
     assert scores.matrix is not None
-    confusion = ConfusionMatrix(len(scores.names))
+    confusion = ConfusionMatrix(len(scores.names), void_index(len(scores.names)))
     confusion.matrix += scores.matrix.astype(np.int64)
     if only:
         confusion.matrix[[name not in only for name in scores.names]] = 0

@@ -19,8 +19,8 @@ from fullyconv.errors import FullyConvError
 from fullyconv.images import ORIENTATION, no_ids, opened, read_depth, to_rgb
 from fullyconv.labels import Color
 
-MOST_VALUES = 300
-"""Ids or colours of one file that are told apart; more than there are classes."""
+MOST_VALUES = 4096
+"""Ids or colours of one file that are told apart; more than there are classes in one picture."""
 
 
 @dataclass(frozen=True, kw_only=True)

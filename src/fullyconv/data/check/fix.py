@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from fullyconv.data.check.facts import Facts, LabelFacts, examine_sample, label_pixels
 from fullyconv.data.check.finding import MOST_EXAMPLES, Findings
-from fullyconv.data.check.label_rules import color_ids, label_finding
+from fullyconv.data.check.label_rules import color_ids, label_finding, void_id
 from fullyconv.data.check.layout import LABELLED, Layout, Sample, read_layout
 from fullyconv.data.check.report import Report
 from fullyconv.data.check.rules import size_finding
@@ -25,7 +25,7 @@ from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json, write_whole
 from fullyconv.images import opened, save_image
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import LabelSpace
 
 _HARMLESS = ("constant-mask", "all-void", "perhaps-0-255")
 _TURNS = {  # EXIF orientations, and how a picture becomes as people see it
@@ -127,8 +127,8 @@ def _space(space: LabelSpace, kinds: set[str]) -> LabelSpace:
     if "ids-from-1" in kinds:
         ids = tuple(range(1, space.num_classes + 1))
         space = replace(space, raw_ids=ids, void=tuple({*space.void, 0} - {*ids}))
-    if "void-habit" in kinds and IGNORE_INDEX not in (*space.raw_ids, *space.void):
-        space = replace(space, void=(*space.void, IGNORE_INDEX))
+    if "void-habit" in kinds and space.ignore_index not in (*space.raw_ids, *space.void):
+        space = replace(space, void=(*space.void, space.ignore_index))
     return space
 
 
@@ -208,7 +208,7 @@ def _pixels(
             ids[(colors == np.array(color, np.uint8)).all(-1)] = raw
     elif "void-habit" in repairs:
         known = np.isin(ids, [*space.raw_ids, *space.void])
-        ids = np.where(known, ids, IGNORE_INDEX if IGNORE_INDEX in space.void else space.void[0])
+        ids = np.where(known, ids, void_id(space))
     elif "mask-0-255" in repairs:
         ids = np.where(ids == 255, 1, ids)
     return ids.astype(np.uint8 if ids.max() < 256 else np.uint16)

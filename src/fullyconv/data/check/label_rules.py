@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fullyconv.data.check.facts import MOST_VALUES, LabelFacts
+from fullyconv.data.check.facts import LabelFacts
 from fullyconv.labels import Color, LabelSpace, voc_palette
 
 BETWEEN = 0.15
@@ -13,6 +13,7 @@ BETWEEN = 0.15
 Measured on masks of CamVid, VOC and NYUDv2: at most 0.02 as they are and 0.06 shrunk to a quarter
 with nearest neighbour; at least 0.27 after any bilinear or bicubic resizing.
 """
+_PHOTOGRAPH = 300  # colours, most of them unknown, that no mask holds
 _SHOWN = 5
 _MASK_VALUES = {0, 255}  # of a two-class mask as painting programs save it
 
@@ -67,7 +68,7 @@ def _color_finding(facts: LabelFacts, space: LabelSpace) -> tuple[str, str]:
     unknown = {color: count for color, count in facts.colors.items() if color not in known}
     if not unknown and facts.distinct == len(facts.colors):
         return "colour-mask", f"{facts.distinct} colours, all of them known"
-    if _pixels(unknown) > _pixels(facts.colors) / 2 and facts.distinct >= MOST_VALUES:
+    if _pixels(unknown) > _pixels(facts.colors) / 2 and facts.distinct >= _PHOTOGRAPH:
         return "unknown-colours", f"{facts.distinct:,} colours, as in a photograph"
     if facts.between > BETWEEN:
         return "interpolated", f"{facts.distinct:,} different colours"
@@ -93,9 +94,15 @@ def color_ids(space: LabelSpace) -> dict[Color, int]:
     """
     ids: dict[Color, int] = {}
     if space.void:
-        ids = dict.fromkeys(VOID_COLORS, 255 if 255 in space.void else space.void[0])
+        ids = dict.fromkeys(VOID_COLORS, void_id(space))
     ids.update(zip(space.palette, space.raw_ids, strict=True))
     return {color: raw for color, raw in ids.items() if space.palette.count(color) < 2}
+
+
+def void_id(space: LabelSpace) -> int:
+    """Of the ids that are void, the one to write: the usual one, if it is among them."""
+    usual = space.ignore_index
+    return usual if usual in space.void else space.void[0]
 
 
 def _pixels(colors: Mapping[Color, int]) -> int:

@@ -204,21 +204,24 @@ def stats(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is counted of one sample: pixels of each class and void, size, channels."""
+    """What is counted of one sample: pixels of each class, those of void, size, channels."""
 
     pixels: NDArray[np.int64] | None
+    void: int
     size: tuple[int, int]
     channels: dict[str, Channels]
 
 
 def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
-    pixels, size, channels = None, (0, 0), {}
+    pixels, void, size, channels = None, 0, (0, 0), {}
     try:
         for kind in sample.suffixes:
             path = root / sample.path(kind)
             if kind == "labels":
                 target = space.encode(read_labels(path), path)
-                pixels = np.bincount(target.ravel(), minlength=256)
+                pixels = np.bincount(target.ravel(), minlength=space.ignore_index + 1)
+                void = int(pixels[space.ignore_index])
+                pixels = pixels[: space.num_classes]
             elif kind == "depth":
                 depth = read_depth(path).astype(np.float64)
                 sums = np.array([[depth.sum()], [(depth**2).sum()]])
@@ -229,7 +232,7 @@ def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
                 channels[kind] = _channels(photo)
     except FullyConvError as error:
         return str(error)
-    return _Measured(pixels, size, channels)
+    return _Measured(pixels, void, size, channels)
 
 
 def _channels(photo: NDArray[np.uint8]) -> Channels:
@@ -253,9 +256,8 @@ def _add(split: SplitStats, found: _Measured | str) -> None:
         )
     if found.pixels is None:
         return
-    pixels = found.pixels[: split.counts.shape[1]]
-    present = np.flatnonzero(pixels)
-    split.counts[0] += pixels
-    split.counts[1][present] += found.pixels.sum()
+    present = np.flatnonzero(found.pixels)
+    split.counts[0] += found.pixels
+    split.counts[1][present] += found.pixels.sum() + found.void
     split.together[np.ix_(present, present)] += 1
-    split.void += int(found.pixels[255])
+    split.void += found.void

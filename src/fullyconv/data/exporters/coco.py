@@ -15,7 +15,7 @@ from fullyconv.data.exporters.outlines import polygons
 from fullyconv.data.importers.classes import BACKGROUND, VOID
 from fullyconv.data.importers.runs import count_runs, pack_counts
 from fullyconv.files import write_text
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 
 Shape = Literal["polygon", "mask"]
 
@@ -48,7 +48,7 @@ def write(
         has_void = False
         for sample in (s for s in samples if s.split == split):
             ids = sample.read(space)
-            has_void |= bool((ids == IGNORE_INDEX).any())
+            has_void |= bool((ids == space.ignore_index).any())
             images.append(_image(len(images) + 1, sample, ids))
             for id_ in np.unique(ids).tolist():
                 category = _category(id_, space)
@@ -58,7 +58,7 @@ def write(
             bar.update()
         categories = [{"id": i, "name": name} for i, name in names.items() if i]
         if has_void:
-            categories.append({"id": _category(IGNORE_INDEX, space), "name": VOID})
+            categories.append({"id": _category(space.ignore_index, space), "name": VOID})
         values = {"images": images, "annotations": annotations, "categories": categories}
         text = json.dumps(values, separators=(",", ":"))
         write_text(out / "annotations" / f"instances_{split or 'default'}.json", text)
@@ -68,10 +68,10 @@ def write(
 def _category(id_: int, space: LabelSpace) -> int:
     """A class's id in COCO; 0 for a background that has none."""
     first = int(space.categories[0] != BACKGROUND)
-    return (space.num_classes if id_ == IGNORE_INDEX else id_) + first
+    return (space.num_classes if id_ == space.ignore_index else id_) + first
 
 
-def _image(number: int, sample: Labelled, ids: NDArray[np.uint8]) -> dict[str, Any]:
+def _image(number: int, sample: Labelled, ids: Ids) -> dict[str, Any]:
     height, width = ids.shape
     return {"id": number, "file_name": sample.image.name, "width": width, "height": height}
 

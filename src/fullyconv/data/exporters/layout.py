@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fullyconv.checkpoint import read_header
 from fullyconv.data.folder import pictures
 from fullyconv.data.importers.source import Pictures, is_picture, walk
 from fullyconv.data.sources import CLASSES, read_label_space
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.images import image_size, read_labels
-from fullyconv.labels import LABEL_SPACES, LabelSpace
+from fullyconv.labels import LABEL_SPACES, Ids, LabelSpace
 
 _PREDICTED = "-mask"  # what fcn predict puts behind the name of the picture
 
@@ -36,8 +33,8 @@ class Labelled:
     image: Path
     labels: Path
 
-    def read(self, space: LabelSpace) -> NDArray[np.uint8]:
-        """Its class ids (H, W), void 255.
+    def read(self, space: LabelSpace) -> Ids:
+        """Its class ids (H, W), as :meth:`~fullyconv.labels.LabelSpace.encode` has them.
 
         Raises:
             FullyConvError: If the file cannot be used or is not of the picture's size.

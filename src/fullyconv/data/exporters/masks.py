@@ -13,23 +13,25 @@ from fullyconv.data.importers.classes import VOID
 from fullyconv.data.prepare.layout import VOID_COLOR
 from fullyconv.files import write_text
 from fullyconv.images import save_image
-from fullyconv.labels import IGNORE_INDEX, Color, LabelSpace, voc_palette
+from fullyconv.labels import Color, LabelSpace, voc_palette
 
 
 def write(out: Path, samples: list[Labelled], space: LabelSpace, bar: Any) -> list[str]:
     """``labelmap.txt``, ``SegmentationClass/NAME.png`` and the lists of the splits."""
     colors = _colors(space)
-    table = np.zeros((IGNORE_INDEX + 1, 3), np.uint8)
+    table = np.zeros((space.ignore_index + 1, 3), np.uint8)
     table[: space.num_classes] = colors
-    table[IGNORE_INDEX] = VOID_COLOR
+    # VOC's own void is its colour of class 255: among so many classes void has that of the next
+    void_color = next(c for c in (VOID_COLOR, *voc_palette(len(colors) + 1)) if c not in colors)
+    table[space.ignore_index] = void_color
     void = False
     for sample in samples:
         ids = sample.read(space)
-        void |= bool((ids == IGNORE_INDEX).any())
+        void |= bool((ids == space.ignore_index).any())
         path = out / "SegmentationClass" / f"{sample.name}.png"
         save_image(path, Image.fromarray(table[ids]), "PNG")
         bar.update()
-    named = [*zip(space.categories, colors, strict=True), *([(VOID, VOID_COLOR)] if void else [])]
+    named = [*zip(space.categories, colors, strict=True), *([(VOID, void_color)] if void else [])]
     lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in named]
     write_text(out / "labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
     for split in dict.fromkeys(sample.split for sample in samples):

@@ -12,7 +12,7 @@ from fullyconv.data.exporters.layout import Labelled
 from fullyconv.data.exporters.outlines import polygons
 from fullyconv.data.importers.classes import BACKGROUND
 from fullyconv.files import write_text
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import LabelSpace
 
 _DIGITS = 7  # of a part of a side: exact to a pixel's hundredth for sides of 100,000
 
@@ -25,7 +25,7 @@ def write(
     void = 0
     for sample in samples:
         ids = sample.read(space)
-        void += bool((ids == IGNORE_INDEX).any())
+        void += bool((ids == space.ignore_index).any())
         size = np.array(ids.shape[::-1])
         lines = [
             " ".join([str(number), *(f"{v:.{_DIGITS}g}" for v in (ring / size).ravel())])

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullyconv.data.importers.found import Category, Found, Region, Unlabelled
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
-from fullyconv.labels import IGNORE_INDEX, Color, LabelSpace
+from fullyconv.labels import Color, Ids, LabelSpace, id_type
 
 BACKGROUND, VOID = "background", "void"
 BACKGROUND_NAMES = frozenset({BACKGROUND, "_background_", "__background__"})
@@ -23,17 +22,17 @@ class ClassMap:
 
     Attributes:
         labels: The data set's classes.
-        ids: By the tool's names: a class's id, 255 for void, None for one that is left out.
-        table: (categories + 1,) uint8: the same by place in the tool's list; the last is for
-            pixels without a label.
+        ids: By the tool's names: a class's id, void's, None for one that is left out.
+        table: (categories + 1,) uint8, uint16 of more than 255 classes: the same by place in the
+            tool's list; the last is for pixels without a label.
     """
 
     labels: LabelSpace
     ids: Mapping[str, int | None]
-    table: NDArray[np.uint8]
+    table: Ids
 
-    def paint(self, found: Found, height: int, width: int) -> NDArray[np.uint8]:
-        """The label file (H, W) uint8 of one picture: ids, void 255.
+    def paint(self, found: Found, height: int, width: int) -> Ids:
+        """The label file (H, W) of one picture, of the type of :attr:`table`.
 
         Regions are drawn one after the other, each over those before it; what is left out is not
         drawn. A region that leaves the picture is clipped and noted in ``found``.
@@ -50,7 +49,7 @@ class ClassMap:
                     "seen, after any EXIF rotation)"
                 )
             return self.table[found.mask]
-        painted = np.full((height, width), self.table[-1], np.uint8)
+        painted = np.full((height, width), self.table[-1])
         for number, region in enumerate(found.regions, 1):
             try:
                 self._draw(painted, region, found)
@@ -58,7 +57,7 @@ class ClassMap:
                 raise FullyConvError(f"region {number} ({region.label!r}): {error}") from error
         return painted
 
-    def _draw(self, painted: NDArray[np.uint8], region: Region, found: Found) -> None:
+    def _draw(self, painted: Ids, region: Region, found: Found) -> None:
         if region.label not in self.ids:
             raise FullyConvError("its class is not in the export's own list of classes")
         new = self.ids[region.label]
@@ -128,13 +127,13 @@ def class_map(
     if not targets:
         raise FullyConvError("the export has no class that could be learned; is it empty?")
     labels = LabelSpace(categories=tuple(targets), palette=_colors(categories, wanted, targets))
-    others = IGNORE_INDEX
+    others = labels.ignore_index
     if unlabelled == BACKGROUND and BACKGROUND in targets:
         others = targets.index(BACKGROUND)
-    places = {VOID: IGNORE_INDEX, **{name: i for i, name in enumerate(targets)}}
+    places = {VOID: labels.ignore_index, **{name: i for i, name in enumerate(targets)}}
     ids = {name: places[wanted[name]] if name in wanted else None for name in names}
     table = [others if (i := ids[name]) is None else i for name in names]
-    return ClassMap(labels, ids, np.array([*table, others], np.uint8))
+    return ClassMap(labels, ids, np.array([*table, others], id_type(labels.num_classes)))
 
 
 def _usual(category: Category, unlabelled: Unlabelled) -> str:
@@ -150,9 +149,10 @@ def _colors(
 ) -> tuple[Color, ...]:
     """The tool's colours, if each class has one of its own; else none, which means VOC's."""
     chosen: dict[str, Color | None] = {BACKGROUND: (0, 0, 0)} if BACKGROUND in targets else {}
+    kept = {*targets}
     for category in categories:
         new = wanted.get(category.name, VOID)
-        if new in targets and (new not in chosen or (new == BACKGROUND and category.color)):
+        if new in kept and (new not in chosen or (new == BACKGROUND and category.color)):
             chosen[new] = category.color
     colors = [color for name in targets if (color := chosen.get(name)) is not None]
     return tuple(colors) if len(set(colors)) == len(targets) else ()

@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -31,7 +29,7 @@ from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_text, write_whole
 from fullyconv.images import read_photo
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 
 PathLike = str | os.PathLike[str]
 
@@ -252,5 +250,5 @@ def _write_photo(path: Path, content: bytes) -> None:
     write_whole(path.with_name(path.name + suffix), lambda file: file.write(content))
 
 
-def _write_labels(path: Path, ids: NDArray[np.uint8], labels: LabelSpace) -> None:
+def _write_labels(path: Path, ids: Ids, labels: LabelSpace) -> None:
     write_whole(path, partial(draw, Drawn(ids, labels.palette)))

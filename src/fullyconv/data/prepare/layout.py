@@ -7,17 +7,16 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.data.prepare.plan import Copied, Drawn, Item
 from fullyconv.data.sources import read_label_space
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_whole
-from fullyconv.labels import IGNORE_INDEX, Color, LabelSpace
+from fullyconv.labels import IGNORE_INDEX, Color, Ids, LabelSpace
 
 VOID_COLOR: Color = (224, 224, 192)  # as in VOC's own label files
 
@@ -89,9 +88,14 @@ def draw(content: Drawn, file: BinaryIO) -> None:
     picture.save(file, format="PNG")
 
 
-def label_picture(ids: NDArray[np.unsignedinteger[Any]], palette: Sequence[Color]) -> Image.Image:
-    """A palette picture of class ids (H, W); void has a colour too, else Pillow would change it."""
+def label_picture(ids: Ids, palette: Sequence[Color]) -> Image.Image:
+    """A palette picture of class ids (H, W); void has a colour too, else Pillow would change it.
+
+    Of 16 bits, which have no palette: a grey one.
+    """
     picture = Image.fromarray(ids)
+    if ids.dtype != np.uint8:
+        return picture
     colors = [(0, 0, 0)] * 256
     colors[: len(palette)] = palette
     colors[IGNORE_INDEX] = VOID_COLOR

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_photo
-from fullyconv.labels import IGNORE_INDEX, Color, LabelSpace
+from fullyconv.labels import Color, Ids, LabelSpace
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Drawn:
         palette: Colours of the ids if the pixels are ids; None for grey and RGB.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels: Ids
     palette: tuple[Color, ...] | None = None
 
     @property
@@ -171,8 +171,8 @@ class Preparer:
 
 
 def stored(labels: LabelSpace) -> LabelSpace:
-    """The same classes as files of this layout hold them: ids 0 to C - 1, void 255."""
-    return LabelSpace(categories=labels.categories, palette=labels.palette, void=(IGNORE_INDEX,))
+    """The same classes as files of this layout hold them: ids 0 to C - 1, void as usual."""
+    return LabelSpace(categories=labels.categories, palette=labels.palette)
 
 
 def picture(path: Path) -> Copied:

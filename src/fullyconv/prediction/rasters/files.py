@@ -14,11 +14,10 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_text, write_whole
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 from fullyconv.prediction.rasters.sources import at_work, gdal
 
 _TILE = 512  # side of the tiles that are stored, in pixels
@@ -32,13 +31,19 @@ class PartFile:
         path: The file; ``OUT.part``.
         height: Rows.
         shape: Of a row: (W,), or (layers, W).
+        dtype: Of its numbers.
     """
 
     path: Path
     height: int
     shape: tuple[int, ...]
+    dtype: type[np.uint8] | type[np.uint16] = np.uint8
 
-    def write(self, row: int, rows: NDArray[np.uint8]) -> None:
+    @property
+    def _row_bytes(self) -> int:
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+    def write(self, row: int, rows: Ids) -> None:
         """Put rows into their place, and see to it that they stay.
 
         Raises:
@@ -47,20 +52,19 @@ class PartFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("r+b" if self.path.exists() else "w+b") as file:
-                file.seek(row * int(np.prod(self.shape)))
+                file.seek(row * self._row_bytes)
                 file.write(np.ascontiguousarray(rows).data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise unwritable(self.path, str(error.strerror or error)) from error
 
-    def rows(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def rows(self) -> Iterator[tuple[int, Ids]]:
         """All rows, some at a time, with the number of the first."""
-        size = int(np.prod(self.shape))
         with self.path.open("rb") as file:
             for start in range(0, self.height, _TILE):
                 count = min(_TILE, self.height - start)
-                data = np.frombuffer(file.read(count * size), np.uint8)
+                data: Ids = np.frombuffer(file.read(count * self._row_bytes), self.dtype)
                 yield start, data.reshape(count, *self.shape)
 
 
@@ -77,8 +81,9 @@ def write_geotiff(
 ) -> None:
     """Make a GeoTIFF of finished rows, whole or not at all, and check it.
 
-    Tiled, compressed (deflate). Labels have a colour table, and 255 as the value of what is not
-    known; the classes' names are in the tag ``categories`` and, for GDAL, in ``PATH.aux.xml``.
+    Tiled, compressed (deflate). Labels have a colour table, and 255 (of more than 255 classes
+    65535) as the value of what is not known; the classes' names are in the tag ``categories`` and,
+    for GDAL, in ``PATH.aux.xml``.
 
     Args:
         path: The file.
@@ -97,7 +102,7 @@ def write_geotiff(
         "height": part.height,
         "width": part.shape[-1],
         "count": part.shape[0] if layers else 1,
-        "dtype": "uint8",
+        "dtype": np.dtype(part.dtype).name,
         "tiled": True,
         "blockxsize": _TILE,
         "blockysize": _TILE,
@@ -107,7 +112,7 @@ def write_geotiff(
         **place,
     }
     if not layers:
-        profile["nodata"] = IGNORE_INDEX
+        profile["nodata"] = space.ignore_index
     try:
         with at_work(library):
             with library.open(temporary, "w", **profile) as file:
@@ -135,7 +140,7 @@ def _describe(file: Any, space: LabelSpace, layers: bool) -> None:
             file.set_band_description(number, name)
     else:
         colors = {number: (*color, 255) for number, color in enumerate(space.palette)}
-        file.write_colormap(1, {**colors, IGNORE_INDEX: (0, 0, 0, 0)})
+        file.write_colormap(1, {**colors, space.ignore_index: (0, 0, 0, 0)})
 
 
 def _check(library: Any, path: Path, part: PartFile, layers: bool) -> None:
@@ -183,7 +188,7 @@ def write_polygons(path: Path, labels: Path, space: LabelSpace) -> int:
         with at_work(library), library.open(labels) as raster:
             found = features.shapes(library.band(raster, 1), transform=raster.transform)
             for shape, value in found:
-                if value == IGNORE_INDEX:
+                if value == space.ignore_index:
                     continue
                 if raster.crs:
                     shape = warp.transform_geom(raster.crs, "OGC:CRS84", shape)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json
-from fullyconv.labels import IGNORE_INDEX, LabelSpace
+from fullyconv.labels import LabelSpace, id_type
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.prediction.rasters.files import PartFile, remove, write_geotiff, write_polygons
 from fullyconv.prediction.rasters.raster import Raster, open_raster
@@ -93,7 +93,7 @@ class _Output:
         if not self.layers:
             rows = scores.labels()
             if unknown is not None:
-                rows[unknown] = IGNORE_INDEX
+                rows[unknown] = self.space.ignore_index
         else:
             logits = scores.logits()
             logits -= logits.max(0)
@@ -263,7 +263,8 @@ def _outputs(
     first = 0
     for head, space in {"": predictor.labels, **predictor.header.heads}.items():
         path = out.with_name(f"{out.stem}-{head}{out.suffix}") if head else out
-        part = PartFile(Path(f"{path}.part"), height, (width,))
+        kind = id_type(space.num_classes)
+        part = PartFile(Path(f"{path}.part"), height, (width,), kind)
         outputs.append(_Output(path, space, first, part, False))
         if options.probabilities:
             path = path.with_name(f"{path.stem}-probs.tif")

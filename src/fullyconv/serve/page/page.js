@@ -1,7 +1,7 @@
 // The page: a photograph comes, the server labels it, the stage shows it.
 
 import { Legend } from "./legend.js";
-import { classColors, fromGrey, fromRuns, heatColors, VOID } from "./pixels.js";
+import { classColors, fromGrey, fromRuns, heatColors } from "./pixels.js";
 import { megabytes, Progress } from "./progress.js";
 import { get, predict, Problem, setToken } from "./server.js";
 import { listen } from "./sources.js";
@@ -195,7 +195,7 @@ function point(where) {
   swatch.className = "swatch";
   swatch.style.setProperty("--color", category?.color ?? "transparent");
   const name = document.createElement("strong");
-  name.textContent = id === VOID || !category ? "no class" : category.name;
+  name.textContent = category?.name ?? "no class";
   const sure = document.createElement("span");
   if (values instanceof Uint8Array) {
     const share = `${((100 * values[where.at]) / 255).toFixed(0)} %`;

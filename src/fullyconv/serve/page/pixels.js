@@ -1,10 +1,13 @@
 // Labels and probabilities as typed arrays, one number a pixel; drawn at the size of the screen.
 
-export const VOID = 255;
+/** What void is among so many classes, as in labels.py. */
+export function voidOf(categories) {
+  return categories.length > 255 ? 65535 : 255;
+}
 
 /** The label of every pixel from row-major run lengths. */
 export function fromRuns({ values, counts }, size) {
-  const labels = new Uint8Array(size);
+  const labels = new Uint16Array(size);
   let at = 0;
   for (let i = 0; i < values.length; i++) {
     labels.fill(values[i], at, at + counts[i]);
@@ -57,7 +60,7 @@ export function rgba(r, g, b, a = 255) {
 
 /** The colours of the classes that are on; everything else is clear. */
 export function classColors(categories, isOn) {
-  const colors = new Uint32Array(256);
+  const colors = new Uint32Array(65536);
   for (const { id, color } of categories) {
     const value = parseInt(color.slice(1), 16);
     if (isOn(id)) colors[id] = rgba(value >> 16, (value >> 8) & 255, value & 255);

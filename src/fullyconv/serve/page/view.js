@@ -2,7 +2,7 @@
 
 import { Grid } from "./grid.js";
 import { Legend, percent } from "./legend.js";
-import { classColors, fromRuns, VOID } from "./pixels.js";
+import { classColors, fromRuns, voidOf } from "./pixels.js";
 import { get } from "./server.js";
 import { Stage } from "./stage.js";
 
@@ -121,7 +121,8 @@ function draw() {
 
 /** One side's labels where the two differ and the truth says something. */
 function apart(labels, truth, prediction) {
-  return labels.map((id, at) => (truth[at] === prediction[at] || truth[at] === VOID ? VOID : id));
+  const none = voidOf(shown.categories);
+  return labels.map((id, at) => (truth[at] === prediction[at] || truth[at] === none ? none : id));
 }
 
 function point(where) {
