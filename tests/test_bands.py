@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from fullyconv.bands import bands_size, read_bands
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.data.augment import Augmentation
-from fullyconv.data.folder import FolderDataset
+from fullyconv.data.folder import FolderDataset, split_pictures
 from fullyconv.data.sources import preprocess
 from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError
@@ -103,7 +103,7 @@ def test_a_network_learns_from_the_band_that_shows_something(fields: Path, tmp_p
 
 def test_statistics_are_those_of_all_pictures_together(fields: Path) -> None:
     images = np.concatenate([scene(seed)[0].reshape(-1, BANDS) for seed in range(8)])
-    measured = band_statistics([fields / "train"])
+    measured = band_statistics(split_pictures(fields, "train", "bands"))
     np.testing.assert_allclose(measured.mean, np.nanmean(images.astype(float), 0), rtol=1e-6)
     np.testing.assert_allclose(measured.std, np.nanstd(images.astype(float), 0), rtol=1e-6)
     assert preprocess(recipe(fields, 1)) == measured
@@ -117,13 +117,13 @@ def test_a_picture_of_other_bands_is_named(fields: Path, tmp_path: Path) -> None
     np.save(tmp_path / "images" / "a.npy", np.zeros((9, 9, 4)))
     np.save(tmp_path / "images" / "b.npy", np.zeros((9, 9)))
     with pytest.raises(FullyConvError, match=r"b\.npy has 1 bands, but .*a\.npy has 4"):
-        band_statistics([tmp_path])
+        band_statistics(split_pictures(tmp_path, "", "bands"))
 
 
 def test_a_band_that_never_varies_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     np.save(tmp_path / "images" / "a.npy", np.full((9, 9, 2), 7.0))
-    assert band_statistics([tmp_path]).std == (1, 1)
+    assert band_statistics(split_pictures(tmp_path, "", "bands")).std == (1, 1)
 
 
 def test_every_kind_of_file(tmp_path: Path) -> None:

@@ -103,9 +103,10 @@ class DataConfig:
     """What is stacked into the network's input: folders of the data set: images, hha, depth; or
     bands: all that the files in images/ hold, of any number and kind, as it is."""
     train: tuple[str, ...] = ("train",)
-    """Sub-folders of the pictures to train on."""
+    """Sub-folders of the pictures to train on, or lists of their names (LISTS/train.txt), as
+    fcn data split --lists writes them."""
     val: str = "val"
-    """Sub-folder of the pictures to score; empty for none."""
+    """Sub-folder of the pictures to score, or a list of their names; empty for none."""
     crop: tuple[int, int] | None = None
     """Height and width cut out of each picture at random."""
     scale: tuple[float, float] = (1.0, 1.0)

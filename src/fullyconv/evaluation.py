@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fullyconv.checkpoint import Header
 from fullyconv.config import Mask
-from fullyconv.data.folder import FolderDataset, Sample
+from fullyconv.data.folder import FolderDataset, Sample, is_list
 from fullyconv.data.masking import Masking
 from fullyconv.errors import UsageError
 from fullyconv.files import write_json
@@ -267,7 +267,7 @@ def evaluate(
     Args:
         model: Name of a shipped model, or a checkpoint.
         data: Data set folder, which holds the split's folder.
-        split: Sub-folder with ``images/`` and ``labels/``.
+        split: Sub-folder with ``images/`` and ``labels/``, or a list of names (``LISTS/val.txt``).
         rule: Name of a protocol (:data:`~fullyconv.protocols.PROTOCOLS`), which says the split.
         mask: What is hidden of each picture, by its labels: see
             :class:`~fullyconv.data.masking.Masking`. None: as the model was trained.
@@ -296,7 +296,10 @@ def evaluate(
     )
     tally = Tally(dataset.spaces, counted.void_ids if counted else (), boundary, worst)
     tally = score(predictor, dataset, tally, progress=progress)
-    about: dict[str, Any] = {"model": os.fspath(model), "data": str(Path(data) / split)}
+    about: dict[str, Any] = {
+        "model": os.fspath(model),
+        "data": f"{Path(data)}, {split}" if is_list(split) else str(Path(data) / split),
+    }
     if rule:
         about["protocol"] = rule
     if boundary:

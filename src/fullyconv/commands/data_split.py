@@ -28,11 +28,13 @@ def split(
         group: What stays together: a regular expression in the pictures' names, such as
             ^(scene\d+); folder, for the folders of the export; or a .csv file of lines name,group.
         seed: Another one gives another split.
-        lists: Write only lists of names: train.txt, val.txt.
+        lists: Write only lists of names, train.txt and val.txt, to train on without new files.
     """
     from fullyconv.data.splitting import split_data
 
     progress = sys.stderr.isatty()
     options = {"val": val, "test": test}
-    print(split_data(root, out, **options, group=group, seed=seed, lists=lists, progress=progress))
+    made = split_data(root, out, **options, group=group, seed=seed, lists=lists, progress=progress)
+    print(made)
+    print(f"Next: fcn new {root} --lists {out}" if lists else f"Next: fcn new {out}")
     return 0

@@ -27,7 +27,8 @@ def evaluate(
     Args:
         model: Name of a shipped model (camvid, nyudv2), or a checkpoint.
         data: Data set folder, which holds the split's folder.
-        split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself.
+        split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself;
+            or a list of names, LISTS/val.txt, as fcn data split --lists writes it.
         protocol: Count as a published score was counted, and print it beside this one:
             voc-seg11valid, voc-val, nyudv2-test, siftflow-test, context-60, context-59 or
             camvid-test. It says the split.

@@ -21,6 +21,7 @@ _STEPS = 6  # of the trial; the last half is measured
 
 def new(
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    lists: Path | None = None,
     out: Path | None = None,
     measure: bool = True,
 ) -> int:
@@ -28,6 +29,8 @@ def new(
 
     Args:
         folder: train/ and val/, each with images/ and labels/.
+        lists: Folder of train.txt and val.txt, as fcn data split --lists writes them: then DIR need
+            not be split.
         out: The recipe to write; DIR/recipe.json if not given.
         measure: Train some steps to say how long it will take, and in how much memory.
     """
@@ -37,7 +40,7 @@ def new(
     path = folder / "recipe.json" if out is None else out
     if path.exists():
         raise FullyConvError(f"{path} is there already; remove it, or name another with --out")
-    proposal = propose(folder, progress=sys.stderr.isatty())
+    proposal = propose(folder, lists, progress=sys.stderr.isatty())
     write_json(path, proposal.recipe.to_dict())
     _describe(proposal)
     if measure:

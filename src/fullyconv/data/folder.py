@@ -1,4 +1,7 @@
-"""The plainest data set: a folder of images/ and a folder of labels/, paired by file name."""
+"""The plainest data set: a folder of images/ and a folder of labels/, paired by file name.
+
+Which pictures a split has says a folder of its own, or a list of names.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, image_size, read_depth, read_labels, read_photo
 from fullyconv.labels import Ids, LabelSpace, void_index
 from fullyconv.preprocess import Pixels
+
+LIST = ".txt"
+"""How the name of a list of pictures ends."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class FolderDataset:
     Args:
         root: Data set folder.
         splits: Sub-folder (``train``, ``val``) that holds ``images/`` and ``labels/``, or several
-            of them; empty if they lie in ``root`` itself.
+            of them; empty if they lie in ``root`` itself. Or a list (``val.txt``, in ``root`` or in
+            the working folder) of lines ``NAME`` or ``SUB-FOLDER/NAME``.
         labels: What the ids in the label files mean.
         inputs: Folders whose files of one name are stacked: ``images``, ``hha``, ``depth``; or
             ``bands``, all that the files in ``images/`` hold.
@@ -66,7 +73,8 @@ class FolderDataset:
         files: The files of every sample.
 
     Raises:
-        FullyConvError: If a folder is missing or empty, or a file has no partner.
+        FullyConvError: If a folder or list is missing or empty, a file has no partner, or a name
+            in a list no files.
     """
 
     def __init__(
@@ -86,7 +94,7 @@ class FolderDataset:
         self.files = [
             files
             for split in ([splits] if isinstance(splits, str) else splits)
-            for files in _matched(self.root / split, self.inputs, ("labels", *heads))
+            for files in _samples(self.root, split, self.inputs, ("labels", *heads))
         ]
 
     def __len__(self) -> int:
@@ -149,6 +157,78 @@ class FolderDataset:
         return whole
 
 
+def _samples(root: Path, split: str, inputs: Sequence[str], labels: Sequence[str]) -> list[Files]:
+    """The samples of one split, by name."""
+    if not is_list(split):
+        return _matched(root / split, inputs, labels)
+    listed = _listed(root, split, (*inputs, *labels))
+    return [Files(paths[: len(inputs)], paths[len(inputs) :]) for paths in listed]
+
+
+def split_pictures(root: Path, split: str, kind: str) -> list[Path]:
+    """The pictures of one kind of input (``images``, ``bands``) in a split, by name.
+
+    Raises:
+        FullyConvError: As :class:`FolderDataset` does.
+    """
+    if is_list(split):
+        return [path for (path,) in _listed(root, split, (kind,))]
+    return [*_by_stem(root / split, kind).values()]
+
+
+def is_list(split: str) -> bool:
+    """Whether a split is a list of names, and not a folder."""
+    return split.lower().endswith(LIST)
+
+
+def _listed(root: Path, split: str, kinds: Sequence[str]) -> list[tuple[Path, ...]]:
+    """The files, one of each kind, of every name in a list, by name."""
+    path = root / split if (root / split).is_file() else Path(split)
+    folders: dict[str, list[dict[str, Path]]] = {}
+    found: dict[tuple[str, str], tuple[Path, ...]] = {}
+    lonely = []
+    for line in _lines(path, root):
+        folder, _, name = line.rpartition("/")
+        if folder not in folders:
+            folders[folder] = [_by_stem(root / _inside(folder, path), kind) for kind in kinds]
+        if name not in folders[folder][0]:  # lists of others name files, with their suffix
+            name = Path(name).stem
+        files = tuple(stems[name] for stems in folders[folder] if name in stems)
+        if len(files) < len(kinds):
+            lonely.append(line)
+        else:
+            found[name, folder] = files
+    if lonely:
+        raise FullyConvError(
+            f"{path}: {len(lonely)} names have no file in {root} in each of "
+            f"{', '.join(f'{_folder(kind)}/' for kind in kinds)} ({', '.join(lonely[:5])}"
+            f"{', ...' if len(lonely) > 5 else ''})"
+        )
+    return [found[key] for key in sorted(found)]
+
+
+def _lines(path: Path, root: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise FullyConvError(
+            f"{path}: there is no such list, neither in {root} nor in the working folder; "
+            "fcn data split --lists writes some"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FullyConvError(f"{path}: the list of pictures cannot be read ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise FullyConvError(f"{path}: the list of pictures is empty")
+    return names
+
+
+def _inside(folder: str, path: Path) -> str:
+    if folder.startswith("/") or ".." in folder.split("/"):
+        raise FullyConvError(f"{path}: {folder!r} is no folder of the data set")
+    return folder
+
+
 def _matched(folder: Path, inputs: Sequence[str], labels: Sequence[str]) -> list[Files]:
     """The samples of one split: files of the same name in every folder."""
     found = {kind: _by_stem(folder, kind) for kind in (*inputs, *labels)}
@@ -198,7 +278,7 @@ def _orphans(files: dict[str, Path], partners: dict[str, Path]) -> str:
 
 def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
     """Pictures in ``folder/kind`` by name without suffix."""
-    inside = folder / ("images" if kind == "bands" else kind)
+    inside = folder / _folder(kind)
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
         expected = "images/" if kind == "labels" else f"{kind}/"
@@ -207,6 +287,10 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
             f"{folder}: expected the folders {expected} and labels/ in it, but {what}"
         )
     return pictures(inside, BAND_SUFFIXES if kind == "bands" else IMAGE_SUFFIXES)
+
+
+def _folder(kind: str) -> str:
+    return "images" if kind == "bands" else kind
 
 
 def pictures(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, Path]:

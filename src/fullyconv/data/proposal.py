@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fullyconv.bands import BAND_SUFFIXES, bands_size, read_bands
+from fullyconv.bands import bands_size, read_bands
 from fullyconv.config import DataConfig, Recipe
-from fullyconv.data.folder import FolderDataset, pictures
+from fullyconv.data.folder import LIST, FolderDataset, pictures, split_pictures
 from fullyconv.data.sources import CLASSES, read_label_space
 from fullyconv.data.statistics import count_classes
 from fullyconv.errors import FullyConvError
@@ -46,7 +46,12 @@ class Proposal:
     notes: tuple[str, ...]
 
 
-def propose(root: str | os.PathLike[str], progress: bool = True) -> Proposal:
+def propose(
+    root: str | os.PathLike[str],
+    lists: str | os.PathLike[str] | None = None,
+    *,
+    progress: bool = True,
+) -> Proposal:
     """Look at a folder of pictures and labels, and propose how to train on it.
 
     Every label file is read. Where ``classes.json`` is missing, it is written, with numbers for
@@ -54,6 +59,8 @@ def propose(root: str | os.PathLike[str], progress: bool = True) -> Proposal:
 
     Args:
         root: ``train/`` and perhaps ``val/``, each with ``images/`` and ``labels/``.
+        lists: Folder of ``train.txt`` and perhaps ``val.txt``, lists of names in ``root``, which
+            then need not be split.
         progress: Show progress bars.
 
     Raises:
@@ -61,9 +68,11 @@ def propose(root: str | os.PathLike[str], progress: bool = True) -> Proposal:
     """
     root = Path(root).resolve()
     notes: list[str] = []
-    _check_layout(root)
+    if lists is None:
+        _check_layout(root)
+    data = _splits(root, None if lists is None else Path(lists).resolve())
     labels = _labels(root, notes, progress)
-    data = DataConfig(root=root, inputs=_inputs(root), val="val" if (root / "val").is_dir() else "")
+    data = replace(data, inputs=_inputs(split_pictures(root, data.train[0], "bands")[0]))
     if not data.val:
         notes.append(
             "there is no val/: nothing will be scored, and the last weights are kept, not the "
@@ -81,7 +90,9 @@ def propose(root: str | os.PathLike[str], progress: bool = True) -> Proposal:
     assert base.data.crop is not None
     crop = (_side(height, base.data.crop[0]), _side(width, base.data.crop[1]))
     steps = int(np.clip(_EPOCHS * len(training) // base.optim.batch_size, _FEWEST, _MOST))
-    settings = replace(base.data, **{f: getattr(data, f) for f in ("root", "inputs", "val")})
+    settings = replace(
+        base.data, **{f: getattr(data, f) for f in ("root", "inputs", "train", "val")}
+    )
     recipe = replace(
         base,
         model=replace(base.model, num_classes=labels.num_classes),
@@ -104,7 +115,7 @@ def _check_layout(root: Path) -> None:
     if (root / "images").is_dir():
         raise FullyConvError(
             f"{root} has its images/ and labels/ in one piece; put some pictures aside to score "
-            "with: fcn data split"
+            "with: fcn data split (with its --lists, give fcn new the same folder with --lists)"
         )
     raise FullyConvError(
         f"{root} has no train/ with images/ and labels/ in it; fcn data import makes such a folder "
@@ -112,12 +123,21 @@ def _check_layout(root: Path) -> None:
     )
 
 
+def _splits(root: Path, lists: Path | None) -> DataConfig:
+    """What to train on and what to score, folders or lists."""
+    if lists is None:
+        return DataConfig(root=root, val="val" if (root / "val").is_dir() else "")
+    train, val = lists / f"train{LIST}", lists / f"val{LIST}"
+    return DataConfig(root=root, train=(str(train),), val=str(val) if val.is_file() else "")
+
+
 def _labels(root: Path, notes: list[str], progress: bool) -> LabelSpace:
     path = root / CLASSES
     if path.exists():
         return read_label_space(path)
     found: set[int] = set()
-    folders = [split / "labels" for split in sorted(root.iterdir()) if (split / "labels").is_dir()]
+    folders = [split / "labels" for split in (root, *sorted(root.iterdir()))]
+    folders = [folder for folder in folders if folder.is_dir()]
     files = [file for folder in folders for file in pictures(folder).values()]
     for file in tqdm(files, "looking for classes", disable=not progress, leave=False):
         found |= {int(value) for value in np.unique(read_labels(file))}
@@ -141,9 +161,8 @@ def _listed(ids: list[int]) -> str:
     return ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
 
 
-def _inputs(root: Path) -> tuple[str, ...]:
+def _inputs(first: Path) -> tuple[str, ...]:
     """Photographs; or bands, if the first picture is no 8-bit grey or colour that Pillow knows."""
-    first = next(iter(pictures(root / "train" / "images", BAND_SUFFIXES).values()))
     if first.suffix == ".npy":
         return ("bands",)
     try:

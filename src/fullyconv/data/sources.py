@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fullyconv.config import DataConfig, Heads, Recipe
 from fullyconv.data.augment import Augmentation
-from fullyconv.data.folder import FolderDataset
+from fullyconv.data.folder import FolderDataset, split_pictures
 from fullyconv.data.masking import Masking
 from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
@@ -147,7 +147,8 @@ def preprocess(recipe: Recipe) -> Preprocess:
     """
     data, model = recipe.data, recipe.model
     if data.inputs == ("bands",) and data.preprocess == "auto":
-        return band_statistics([_root(data) / split for split in data.train])
+        root = _root(data)
+        return band_statistics([p for s in data.train for p in split_pictures(root, s, "bands")])
     chosen = preprocess_for(model.backbone, data.preprocess, data.inputs)
     if chosen.inputs != data.inputs:
         raise UsageError(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fullyconv.bands import BAND_SUFFIXES, read_bands
+from fullyconv.bands import read_bands
 from fullyconv.config import ClassWeights
-from fullyconv.data.folder import FolderDataset, pictures
+from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError
 from fullyconv.preprocess import Preprocess
 
@@ -88,16 +88,15 @@ def class_weights(counts: NDArray[np.int64], kind: ClassWeights) -> NDArray[np.f
     return np.where(present, weights, 0).astype(np.float32)
 
 
-def band_statistics(folders: Sequence[Path]) -> Preprocess:
+def band_statistics(paths: Sequence[Path]) -> Preprocess:
     """Preprocessing that gives every band mean 0 and deviation 1 over all pictures.
 
     Args:
-        folders: Splits, each with ``images/``.
+        paths: Pictures of bands.
 
     Raises:
         FullyConvError: If a picture cannot be read, or has another number of bands than the first.
     """
-    paths = [path for f in folders for path in pictures(f / "images", BAND_SUFFIXES).values()]
     count, mean, squares = _moments(paths[0])
     for path in tqdm(paths[1:], "measuring bands", disable=None, leave=False):
         more, other, around = _moments(path)
