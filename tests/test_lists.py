@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from PIL import Image
 
 from command import fcn
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.data.check import stats
 from fullyconv.data.folder import FolderDataset, split_pictures
+from fullyconv.data.sources import open_datasets
 from fullyconv.data.splitting import split_data
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import LabelSpace
@@ -73,9 +76,50 @@ def test_a_split_set_is_split_anew_without_copies(whole: Path, tmp_path: Path) -
     split_data(whole, tmp_path / "made", val=0.3, progress=False)
     again = split_data(tmp_path / "made", tmp_path / "l", val=0.3, seed=5, lists=True,
                        progress=False)  # fmt: skip
-    found = FolderDataset(tmp_path / "made", str(tmp_path / "l" / "val.txt"), TWO)
-    assert [files.name for files in found.files] == sorted(again.names["val"])
-    assert {files.labels[0].parents[1].name for files in found.files} == {"train", "val"}
+    assert len({*again.names["train"], *again.names["val"]}) == 10
+    for part, names in again.names.items():
+        found = FolderDataset(tmp_path / "made", str(tmp_path / "l" / f"{part}.txt"), TWO)
+        assert [files.name for files in found.files] == sorted(names)
+        for files in found.files:  # the one of that name, wherever it lies
+            (own,) = (tmp_path / "made").glob(f"*/labels/{files.name}.png")
+            assert files.labels == (own,)
+
+
+def test_lists_are_counted_as_the_same_split_in_folders(whole: Path, tmp_path: Path) -> None:
+    split_data(whole, tmp_path / "made", val=0.3, progress=False)
+    split_data(whole, tmp_path / "ls", val=0.3, lists=True, progress=False)
+    counted = [stats(tmp_path / "made", progress=False).to_dict(),
+               stats(whole, lists=tmp_path / "ls", progress=False).to_dict()]  # fmt: skip
+    assert counted[0].pop("root") != counted[1].pop("root")
+    assert counted[0] == counted[1]
+    assert [*counted[0]["splits"]] == ["train", "val"]
+    # of a set that is split already, other parts are counted
+    split_data(tmp_path / "made", tmp_path / "ls2", val=0.5, lists=True, progress=False)
+    again = stats(tmp_path / "made", lists=tmp_path / "ls2", progress=False)
+    assert [split.pictures for split in again.splits.values()] == [5, 5]
+
+
+def test_lists_that_cannot_be_counted(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(FullyConvError, match=r"whole: no list such as train.txt in it; fcn data"):
+        stats(whole, lists=whole, progress=False)
+    with pytest.raises(FullyConvError, match=r"nowhere: no list such as train.txt in it"):
+        stats(whole, lists=whole / "nowhere", progress=False)
+    (whole / "train.txt").write_text("nobody\n")
+    with pytest.raises(FullyConvError, match=r"train.txt: 1 names have no file in .*whole"):
+        stats(whole, lists=whole, progress=False)
+    shutil.copytree(whole / "images", whole / "more" / "images")
+    (whole / "train.txt").write_text("more/scene 0.0\n")
+    with pytest.raises(FullyConvError, match=r"more/scene 0.0 is in no split of .*whole, whose"):
+        stats(whole, lists=whole, progress=False)
+
+
+def test_pictures_in_two_lists_are_refused(whole: Path) -> None:
+    (whole / "train.txt").write_text("scene 0.0\nscene 1.1\n")
+    (whole / "val.txt").write_text("scene 1.1\nscene 2.2\n")
+    data = DataConfig(root=whole, train=("train.txt",), val="val.txt")
+    message = r"1 pictures are in both train\.txt and val\.txt \(scene 1\.1\)"
+    with pytest.raises(FullyConvError, match=message):
+        open_datasets(data, TWO)
 
 
 def test_what_is_typed_next(
@@ -86,6 +130,8 @@ def test_what_is_typed_next(
     assert fcn(monkeypatch, "data", "split", "whole", "--val", 0.3, "--lists", "--out", "ls") == 0
     said = capsys.readouterr().out
     assert "Next: fcn new whole --lists ls\n" in said
+    assert fcn(monkeypatch, "data", "stats", "whole", "--lists", "ls") == 0
+    assert "train: 7 pictures" in capsys.readouterr().out
     assert fcn(monkeypatch, "new", "whole", "--lists", "ls", "--no-measure") == 0
     said = capsys.readouterr().out
     assert "7 to train on, 3 to score" in said

@@ -98,6 +98,12 @@ def test_a_seed_is_a_split(tmp_path: Path) -> None:
         for i, seed in enumerate((0, 0, 1))
     ]
     assert found[0] == found[1] != found[2]
+    # and where no two pictures hold the same amount of anything, as real ones do
+    amounts = np.concatenate([np.ones((200, 1)), np.random.default_rng(0).random((200, 5))], 1)
+    parts = {tuple(stratify(amounts, [0.8, 0.2], seed).tolist()) for seed in range(10)}
+    assert len(parts) == 10
+    for part in parts:
+        assert abs(amounts[np.array(part) == 1].sum(0) / amounts.sum(0) - 0.2).max() < 0.04
 
 
 def test_lists_name_the_pictures(tmp_path: Path) -> None:
@@ -169,4 +175,5 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines[1].split() == ["train", "val"]
     assert lines[2].split() == ["pictures", "24", "6"]
     assert lines[3].split() == ["groups", "8", "2"]
-    assert [line.split()[0] for line in lines[4:]] == ["background", "crack", "hole"]
+    assert [line.split()[0] for line in lines[4:]] == ["background", "crack", "hole", "Next:"]
+    assert lines[-1] == f"Next: fcn new {tmp_path / 'out'}"

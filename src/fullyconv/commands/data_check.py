@@ -48,6 +48,7 @@ def check_data(
 def stats_data(
     root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
     labels: str = "auto",
+    lists: Path | None = None,
     json: Path | None = None,
     html: Path | None = None,
     workers: int | None = None,
@@ -57,6 +58,8 @@ def stats_data(
     Args:
         root: Folder with classes.json and images/ and labels/, or train/ and val/ that hold them.
         labels: Name of a known label space; auto: the folder's classes.json.
+        lists: Folder of train.txt and val.txt, as fcn data split --lists writes them: those are
+            counted.
         json: File for all numbers, for scripts.
         html: Page with tables and plots.
         workers: Processes; as many as there are processors, if not given.
@@ -64,7 +67,8 @@ def stats_data(
     from fullyconv.data import check as doctor
     from fullyconv.files import write_json
 
-    counted = doctor.stats(root, labels=labels, workers=workers, progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    counted = doctor.stats(root, labels=labels, lists=lists, workers=workers, progress=progress)
     print(doctor.stats_text(counted))
     if json is not None:
         write_json(json, counted.to_dict())

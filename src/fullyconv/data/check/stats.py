@@ -16,8 +16,9 @@ from PIL import Image
 
 from fullyconv.config import ClassWeights
 from fullyconv.data.check.finding import Findings
-from fullyconv.data.check.layout import Sample
+from fullyconv.data.check.layout import Layout, Sample
 from fullyconv.data.check.run import open_layout
+from fullyconv.data.folder import LIST, split_pictures
 from fullyconv.data.parallel import in_parallel
 from fullyconv.data.statistics import class_weights
 from fullyconv.errors import FullyConvError
@@ -161,6 +162,7 @@ def stats(
     root: str | os.PathLike[str],
     *,
     labels: str = "auto",
+    lists: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Stats:
@@ -169,14 +171,15 @@ def stats(
     Args:
         root: Folder with ``classes.json`` and images/ and labels/, or splits that hold them.
         labels: Name of a known label space; ``"auto"`` for the folder's own ``classes.json``.
+        lists: Folder of lists of names (``train.txt``), each a split; None for those of ``root``.
         workers: Processes; None for one per processor, or none beside this one for a few pictures.
             A script that starts some needs ``if __name__ == "__main__"``.
         progress: Show a bar.
 
     Raises:
         UsageError: If there is no such label space, or no such number of workers.
-        FullyConvError: If the folder holds no data set, its classes are not known, or no sample
-            can be used.
+        FullyConvError: If the folder holds no data set, its classes are not known, a list cannot be
+            used, or no sample can be.
     """
     findings = Findings()
     layout, space = open_layout(Path(root), labels, findings)
@@ -184,22 +187,49 @@ def stats(
         detail = next(f for f in findings.all() if f.kind.name == "classes").examples[0].detail
         raise FullyConvError(f"{root}: {detail}")
     count = space.num_classes
+    samples = layout.samples
+    parts, members = layout.splits, [sample.split for sample in samples]
+    if lists is not None:
+        parts, members, samples = _listed(layout, Path(lists))
     splits = {
-        name: SplitStats(np.zeros((2, count), np.int64), np.zeros((count, count), np.int64))
-        for name in layout.splits
+        part: SplitStats(np.zeros((2, count), np.int64), np.zeros((count, count), np.int64))
+        for part in parts
     }
     work = partial(_measure, layout.root, space)
-    measured = in_parallel(
-        work, layout.samples, workers=workers, title="counting", progress=progress
-    )
-    for sample, found in zip(layout.samples, measured, strict=True):
-        _add(splits[sample.split], found)
+    measured = in_parallel(work, samples, workers=workers, title="counting", progress=progress)
+    for part, found in zip(members, measured, strict=True):
+        _add(splits[part], found)
     made = Stats(layout.root, space, splits)
     if not any(split.pictures for split in splits.values()):
         raise FullyConvError(
             f"{root}: no sample can be used; fcn data check says why. {made.training.problem}"
         )
     return made
+
+
+def _listed(layout: Layout, lists: Path) -> tuple[tuple[str, ...], list[str], list[Sample]]:
+    """The lists of a folder, that to train on first; of every name in them its list and sample."""
+    parts = sorted(
+        (path.stem for path in lists.glob(f"*{LIST}")), key=lambda name: (name != "train", name)
+    )
+    if not parts:
+        raise FullyConvError(
+            f"{lists}: no list such as train{LIST} in it; fcn data split --lists writes some"
+        )
+    known = {(sample.split, sample.stem): sample for sample in layout.samples}
+    members, samples = [], []
+    for part in parts:
+        path = (lists / f"{part}{LIST}").resolve()
+        for picture in split_pictures(layout.root, str(path), "bands"):
+            split = picture.parent.parent.relative_to(layout.root).as_posix().removeprefix(".")
+            if (split, picture.stem) not in known:
+                raise FullyConvError(
+                    f"{path}: {split}/{picture.stem} is in no split of {layout.root}, whose "
+                    "images/ and labels/ are in one piece"
+                )
+            members.append(part)
+            samples.append(known[split, picture.stem])
+    return tuple(parts), members, samples
 
 
 @dataclass(frozen=True)
