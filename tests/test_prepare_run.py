@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 import miniatures
 from fullyconv.config import DataConfig
@@ -39,7 +40,10 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_bars_show_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_show_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "tqdm", partial(tqdm, mininterval=0))  # it is quick here
     miniatures.camvid(tmp_path / "source")
     archive = miniatures.zipped(tmp_path / "source", tmp_path / "camvid.zip")
     prepare("camvid", archive, tmp_path / "out")
@@ -114,11 +118,11 @@ def test_many_pictures_start_processes_by_themselves(
             raise InterruptedError
 
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(run_module, "_FEW", 5)
-    monkeypatch.setattr(os, "cpu_count", lambda: 99)
+    monkeypatch.setattr(parallel, "_FEW", 5)
+    monkeypatch.setattr(parallel, "_processors", lambda: 99)
     with pytest.raises(InterruptedError):
         camvid(tmp_path)
-    assert started == [8]
+    assert started == [99]
     assert camvid(tmp_path, workers=1).made == 6
 
 

@@ -40,7 +40,7 @@ def _prepare_data(
         sources: Extracted folders or the published archives.
         out: Folder to make.
         splits: Splits to make; the usual ones if none is named.
-        workers: Processes; as many as there are processors, up to 8, if not given.
+        workers: Processes; as many as there are processors, if not given.
     """
     from fullyconv.data.prepare import prepare
 

@@ -30,7 +30,7 @@ def import_(
             sky=void makes one void. All if not given.
         unlabelled: What pixels without a label are; background if not given, and void for
             Cityscapes.
-        workers: Processes; as many as there are processors, up to 8, if not given.
+        workers: Processes; as many as there are processors, if not given.
     """
     from fullyconv.data.importers import import_data
 

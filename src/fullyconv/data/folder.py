@@ -294,29 +294,40 @@ def _folder(kind: str) -> str:
 
 
 def pictures(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The files of :func:`picture_names`."""
+    return {stem: inside / name for stem, name in picture_names(inside, suffixes).items()}
+
+
+def picture_names(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, str]:
     """Pictures in a folder by name without suffix, sorted; hidden files are none (macOS's ._x).
 
     Args:
         inside: The folder.
         suffixes: Those of pictures, in small letters.
 
+    Returns:
+        Names of files, not paths: there may be a million, and a path takes ten times the memory.
+
     Raises:
         FullyConvError: If there is none, or two have the same name.
     """
-    visible = [path for path in sorted(inside.iterdir()) if not path.name.startswith(".")]
-    files = [path for path in visible if path.suffix.lower() in suffixes]
-    if not files:
-        held = ", ".join(path.name for path in visible[:5]) or "nothing"
+    found: dict[str, str] = {}
+    with os.scandir(inside) as entries:
+        visible = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    for name in visible:
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a million of them
+        if suffix.lower() not in suffixes:
+            continue
+        if stem in found:
+            raise FullyConvError(
+                f"{inside}: {found[stem]} and {name} have the same name but for the suffix; keep "
+                "one of them"
+            )
+        found[stem] = name
+    if not found:
+        held = ", ".join(visible[:5]) or "nothing"
         raise FullyConvError(
             f"{inside}: no picture in this folder; it holds {held}, and pictures end in "
             f"{', '.join(sorted(suffixes))}"
         )
-    by_stem: dict[str, Path] = {}
-    for path in files:
-        if path.stem in by_stem:
-            raise FullyConvError(
-                f"{inside}: {by_stem[path.stem].name} and {path.name} have the same name but for "
-                "the suffix; keep one of them"
-            )
-        by_stem[path.stem] = path
-    return by_stem
+    return found

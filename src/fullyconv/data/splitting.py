@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fullyconv.data.exporters.layout import Labelled, labelled
-from fullyconv.data.folder import pictures
+from fullyconv.data.folder import picture_names
 from fullyconv.data.importers.reading import read_text
 from fullyconv.data.prepare.layout import take_over
 from fullyconv.data.sources import CLASSES, read_label_space
@@ -115,15 +116,13 @@ def split_data(
         raise FullyConvError(f"{out}: is there already; choose a new folder")
     space, samples = read_label_space(root / CLASSES), labelled(root)
     groups = _groups(samples, group)
-    counts = np.stack(
-        [
-            _count(sample, space)
-            for sample in tqdm(samples, "reading labels", disable=not progress, leave=False)
-        ]
-    )
-    known, members = np.unique(groups, return_inverse=True)
-    amounts = np.zeros((len(known), 1 + space.num_classes))
-    np.add.at(amounts, members, np.concatenate([np.ones((len(samples), 1)), counts], 1))
+    places = {name: place for place, name in enumerate(sorted({*groups}))}
+    members = np.array([places[name] for name in groups])
+    amounts = np.zeros((len(places), 1 + space.num_classes))
+    reading = tqdm(samples, "reading labels", disable=not progress, leave=False)
+    for member, sample in zip(members, reading, strict=True):
+        amounts[member, 0] += 1
+        amounts[member, 1:] += _count(sample, space)
     chosen = stratify(amounts, list(shares.values()), seed)
     part_of = chosen[members]
     if lists:
@@ -137,7 +136,7 @@ def split_data(
             for n, p in enumerate(shares)
         },
         {part: int((chosen == number).sum()) for number, part in enumerate(shares)},
-        np.stack([counts[part_of == number].sum(0) for number in range(len(shares))]),
+        np.stack([amounts[chosen == n, 1:].sum(0).astype(np.int64) for n in range(len(shares))]),
         space,
     )
 
@@ -199,23 +198,19 @@ def _write_layout(
     parts: Sequence[str],
 ) -> None:
     """Every file of the same name, depth and further heads among them, whole or not at all."""
-    names = [sample.name for sample in samples]
-    twice = (
-        sorted({name for name in names if names.count(name) > 1})
-        if len(set(names)) < len(names)
-        else []
-    )
-    if twice:
-        raise FullyConvError(f"{root}: {twice[0]} is in several of its parts; rename one of them")
+    times = Counter(sample.name for sample in samples)
+    twice = min((name for name, count in times.items() if count > 1), default=None)
+    if twice is not None:
+        raise FullyConvError(f"{root}: {twice} is in several of its parts; rename one of them")
     kinds = {split: _kinds(root / split) for split in {sample.split for sample in samples}}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".split-", dir=out.parent) as folder:
         made = Path(folder) / out.name
         for sample, number in zip(samples, part_of.tolist(), strict=True):
             for kind, files in kinds[sample.split].items():
-                if sample.name in files:
-                    path = files[sample.name]
-                    take_over(path, made / parts[number] / kind / path.name)
+                if file := files.get(sample.name):
+                    source = root / sample.split / kind / file
+                    take_over(source, made / parts[number] / kind / file)
         for table in root.glob("classes*.json"):
             shutil.copy(table, made / table.name)
         if out.exists():
@@ -223,11 +218,11 @@ def _write_layout(
         made.replace(out)
 
 
-def _kinds(folder: Path) -> dict[str, dict[str, Path]]:
-    """The folders of pictures beside ``images/``, and their files by name."""
+def _kinds(folder: Path) -> dict[str, dict[str, str]]:
+    """The folders of pictures beside ``images/``, and the names of their files by stem."""
     inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
     found = {}
     for path in inside:
         if not (path / "images").is_dir():  # that would be a split
-            found[path.name] = pictures(path)
+            found[path.name] = picture_names(path)
     return found

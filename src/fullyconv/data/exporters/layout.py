@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fullyconv.checkpoint import read_header
-from fullyconv.data.folder import pictures
+from fullyconv.data.folder import picture_names
 from fullyconv.data.importers.source import Pictures, is_picture, walk
 from fullyconv.data.sources import CLASSES, read_label_space
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
@@ -17,21 +17,31 @@ from fullyconv.labels import LABEL_SPACES, Ids, LabelSpace
 _PREDICTED = "-mask"  # what fcn predict puts behind the name of the picture
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Labelled:
-    """A picture and its label file.
+    """A picture and its label file; small, as there may be a million.
 
     Attributes:
         split: Sub-folder of the data set; empty if it has none.
         name: File name without suffix.
-        image: The picture.
-        labels: Its label file.
+        folders: Those of the picture and of its label file; shared by all of a split.
+        files: The names of both.
     """
 
     split: str
     name: str
-    image: Path
-    labels: Path
+    folders: tuple[Path, Path]
+    files: tuple[str, str]
+
+    @property
+    def image(self) -> Path:
+        """The picture."""
+        return self.folders[0] / self.files[0]
+
+    @property
+    def labels(self) -> Path:
+        """Its label file."""
+        return self.folders[1] / self.files[1]
 
     def read(self, space: LabelSpace) -> Ids:
         """Its class ids (H, W), as :meth:`~fullyconv.labels.LabelSpace.encode` has them.
@@ -77,7 +87,8 @@ def labelled(root: Path, images: Path | None = None) -> list[Labelled]:
 
 
 def _in_split(root: Path, split: str) -> Iterator[Labelled]:
-    photos, labels = pictures(root / split / "images"), pictures(root / split / "labels")
+    folders = root / split / "images", root / split / "labels"
+    photos, labels = map(picture_names, folders)
     if photos.keys() != labels.keys():
         lonely = sorted(photos.keys() ^ labels.keys())
         raise FullyConvError(
@@ -85,11 +96,11 @@ def _in_split(root: Path, split: str) -> Iterator[Labelled]:
             f"({', '.join(lonely[:5])})"
         )
     for name in sorted(labels):
-        yield Labelled(split, name, photos[name], labels[name])
+        yield Labelled(split, name, folders, (photos[name], labels[name]))
 
 
 def _predicted(root: Path, images: Path) -> list[Labelled]:
-    masks = pictures(root)
+    masks = picture_names(root)
     if any(name.endswith(_PREDICTED) for name in masks):  # overlays may lie beside them
         masks = {n.removesuffix(_PREDICTED): p for n, p in masks.items() if n.endswith(_PREDICTED)}
     photos = Pictures(images / path for path in walk(images) if is_picture(path))
@@ -97,8 +108,8 @@ def _predicted(root: Path, images: Path) -> list[Labelled]:
     for name, mask in sorted(masks.items()):
         photo = photos.find(name)
         if photo is None:
-            raise FullyConvError(f"{mask}: its picture {name!r} is not in {images}")
-        found.append(Labelled("", name, photo, mask))
+            raise FullyConvError(f"{root / mask}: its picture {name!r} is not in {images}")
+        found.append(Labelled("", name, (photo.parent, root), (photo.name, mask)))
     return found
 
 

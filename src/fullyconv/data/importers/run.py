@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
-from tqdm import tqdm
 
 from fullyconv.data.importers.classes import ClassMap, class_map, parse_classes
 from fullyconv.data.importers.found import Export, Found, Picture, Unlabelled
 from fullyconv.data.importers.reading import Embedded
 from fullyconv.data.importers.registry import guess, importer
 from fullyconv.data.importers.source import Source
+from fullyconv.data.parallel import in_parallel
 from fullyconv.data.prepare.archives import MAX_BYTES, is_archive, unpack
 from fullyconv.data.prepare.layout import draw, take_over, write_classes
 from fullyconv.data.prepare.plan import Drawn, stored
 from fullyconv.data.prepare.report import Report
-from fullyconv.data.prepare.run import PROBLEMS, each, scratch
+from fullyconv.data.prepare.run import PROBLEMS, scratch
 from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_text, write_whole
@@ -79,8 +79,8 @@ def import_data(
             not named are left out. None for all.
         unlabelled: What pixels without a label are: the class background, or void. None for what
             is usual in the format.
-        workers: Processes; None for as many as there are processors, up to 8, or none beside this
-            one for a few pictures. A script that starts some needs ``if __name__ == "__main__"``.
+        workers: Processes; None for one per processor, or none beside this one for a few
+            pictures. A script that starts some needs ``if __name__ == "__main__"``.
         progress: Show bars.
 
     Returns:
@@ -168,18 +168,15 @@ def _make_all(
 ) -> Report:
     pictures = Counter[str]()
     notes, problems = [], list(export.problems)
-    work = partial(_attempt, root, mapped, tool)
-    with tqdm(
-        total=len(export.pictures), desc=f"importing {form}", disable=not progress, unit=" pictures"
-    ) as bar:
-        for picture, made in each(work, export.pictures, workers):
-            bar.update()
-            where = f"{picture.split}/{picture.name}".lstrip("/")
-            notes += [f"{where}: {note}" for note in made.notes]
-            if made.problem:
-                problems.append(f"{where}: {made.problem}")
-            else:
-                pictures[picture.split] += 1
+    work, title = partial(_attempt, root, mapped, tool), f"importing {form}"
+    told = in_parallel(work, export.pictures, workers=workers, title=title, progress=progress)
+    for picture, made in zip(export.pictures, told, strict=True):
+        where = f"{picture.split}/{picture.name}".lstrip("/")
+        notes += [f"{where}: {note}" for note in made.notes]
+        if made.problem:
+            problems.append(f"{where}: {made.problem}")
+        else:
+            pictures[picture.split] += 1
     summary = [f"classes: {', '.join(mapped.labels.categories)}", *export.notes]
     return Report(
         form,

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from tqdm import tqdm
-
-from fullyconv.data.parallel import processes
+from fullyconv.data.parallel import in_parallel
 from fullyconv.data.prepare.archives import is_archive, unpack
 from fullyconv.data.prepare.layout import make, write_classes
 from fullyconv.data.prepare.plan import Item, Plan, Preparer, Request, shortened, stored
@@ -24,12 +20,7 @@ from fullyconv.files import write_whole
 
 PathLike = str | os.PathLike[str]
 
-_FEW = 64  # pictures for which starting processes takes longer than the work
-_MOST_WORKERS = 8
 PROBLEMS = "problems.txt"
-
-_Work = TypeVar("_Work")
-_Done = TypeVar("_Done")
 
 
 def prepare(
@@ -52,8 +43,8 @@ def prepare(
         source: Extracted folder or published archive (tar, zip), or several of them.
         out: Root of the layout; made if need be.
         splits: Splits to make; None for the usual ones.
-        workers: Processes; None for as many as there are processors, up to 8, or none beside this
-            one for a few pictures. A script that starts some needs ``if __name__ == "__main__"``.
+        workers: Processes; None for one per processor, or none beside this one for a few
+            pictures. A script that starts some needs ``if __name__ == "__main__"``.
         progress: Show bars.
 
     Returns:
@@ -145,43 +136,18 @@ def _make_all(
         else:
             todo.append(item)
     made, problems = 0, []
-    bar = tqdm(total=len(todo), desc=f"preparing {name}", disable=not progress, unit=" pictures")
-    with bar:
-        for item, problem in each(partial(_attempt, root), todo, workers):
-            bar.update()
-            if problem is None:
-                made += 1
-                pictures[item.split] += 1
-            else:
-                problems.append(f"{item.split}/{item.name}: {problem}")
+    work, title = partial(_attempt, root), f"preparing {name}"
+    told = in_parallel(work, todo, workers=workers, title=title, progress=progress)
+    for item, problem in zip(todo, told, strict=True):
+        if problem is None:
+            made += 1
+            pictures[item.split] += 1
+        else:
+            problems.append(f"{item.split}/{item.name}: {problem}")
     notes = (*plan.notes, *_strangers(plan, root))
     return Report(
         name, root, pictures, made, tuple(plan.left_out), notes, plan.missing, tuple(problems)
     )
-
-
-def each(
-    work: Callable[[_Work], _Done], todo: Sequence[_Work], workers: int | None
-) -> Iterator[tuple[_Work, _Done]]:
-    """Each item when it is done, with what came of it.
-
-    Args:
-        work: Picklable.
-        todo: Its arguments.
-        workers: Processes; None for as many as are worth it.
-
-    Raises:
-        FullyConvError: If a process dies.
-    """
-    if workers is None:
-        workers = 1 if len(todo) <= _FEW else min(os.cpu_count() or 1, _MOST_WORKERS)
-    if workers == 1 or len(todo) < 2:
-        yield from ((item, work(item)) for item in todo)
-        return
-    with processes(workers) as pool:
-        futures = {pool.submit(work, item): item for item in todo}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
 
 def _attempt(root: Path, item: Item) -> str | None:
