@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from fullyconv.bands import bands_size, read_bands
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.data.augment import Augmentation
+from fullyconv.data.check import stats, stats_text, write_stats_page
 from fullyconv.data.folder import FolderDataset, split_pictures
 from fullyconv.data.sources import preprocess
 from fullyconv.data.statistics import band_statistics
@@ -110,6 +112,24 @@ def test_statistics_are_those_of_all_pictures_together(fields: Path) -> None:
     standard = measured(scene(0)[0])
     assert standard.shape == (BANDS, 48, 64)
     assert (standard[:, 0, 0] == 0).all()  # no data is the mean
+
+
+def test_bands_are_counted(fields: Path, tmp_path: Path) -> None:
+    """As the statistics that training measures, gaps left out; pictures of other bands, too."""
+    fields = Path(shutil.copytree(fields, tmp_path / "fields"))
+    counted = stats(fields, progress=False)
+    measured = band_statistics(split_pictures(fields, "train", "bands"))
+    bands = counted.training.channels["bands"]
+    np.testing.assert_allclose(bands.mean, measured.mean, rtol=1e-6)
+    np.testing.assert_allclose(bands.std, measured.std, rtol=1e-4)
+    assert f"bands: mean {measured.mean[0]:.3f}, " in stats_text(counted)
+    assert "(0-255)" not in stats_text(counted)
+    assert "<p>bands: mean" in write_stats_page(tmp_path / "s.html", counted).read_text()
+    first, *_, last = split_pictures(fields, "train", "bands")
+    np.save(last, read_bands(first)[..., :2])
+    training = stats(fields, progress=False).training
+    assert (training.left_out, training.pictures) == (1, counted.training.pictures - 1)
+    assert training.problem == f"a picture has 2 bands, those before it {BANDS}"
 
 
 def test_a_picture_of_other_bands_is_named(fields: Path, tmp_path: Path) -> None:

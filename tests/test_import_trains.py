@@ -56,7 +56,9 @@ def test_finetune_learns_the_same_from_what_was_imported(
             FolderDataset(root, split, read_label_space(Path(root) / "classes.json"))
             for root in ("native", "imported")
         )
-        for one, other in zip(before, after, strict=True):
+        assert len(before) == len(after)
+        for index in range(len(before)):
+            one, other = before[index], after[index]
             assert one.name == other.name
             np.testing.assert_array_equal(one.image, other.image)
             np.testing.assert_array_equal(one.target, other.target)

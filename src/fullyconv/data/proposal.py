@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fullyconv.bands import bands_size, read_bands
+from fullyconv.bands import bands_size
 from fullyconv.config import DataConfig, Recipe
 from fullyconv.data.folder import LIST, FolderDataset, pictures, split_pictures
-from fullyconv.data.sources import CLASSES, read_label_space
+from fullyconv.data.sources import CLASSES, read_label_space, usual_inputs
 from fullyconv.data.statistics import count_classes
 from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json
-from fullyconv.images import image_size, opened, read_labels
+from fullyconv.images import image_size, read_labels
 from fullyconv.labels import IGNORE_INDEX, WIDE_IGNORE_INDEX, LabelSpace
 from fullyconv.recipes import recipe as named_recipe
 
@@ -72,7 +72,7 @@ def propose(
         _check_layout(root)
     data = _splits(root, None if lists is None else Path(lists).resolve())
     labels = _labels(root, notes, progress)
-    data = replace(data, inputs=_inputs(split_pictures(root, data.train[0], "bands")[0]))
+    data = replace(data, inputs=usual_inputs(split_pictures(root, data.train[0], "bands")[0]))
     if not data.val:
         notes.append(
             "there is no val/: nothing will be scored, and the last weights are kept, not the "
@@ -159,19 +159,6 @@ def _labels(root: Path, notes: list[str], progress: bool) -> LabelSpace:
 
 def _listed(ids: list[int]) -> str:
     return ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
-
-
-def _inputs(first: Path) -> tuple[str, ...]:
-    """Photographs; or bands, if the first picture is no 8-bit grey or colour that Pillow knows."""
-    if first.suffix == ".npy":
-        return ("bands",)
-    try:
-        with opened(first) as image:
-            deep = image.mode.startswith(("I", "F"))
-    except FullyConvError:
-        read_bands(first)  # has the last word on what is wrong
-        deep = True
-    return ("bands",) if deep else ("images",)
 
 
 def _on_classes(labels: LabelSpace, shares: np.ndarray) -> list[str]:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from fullyconv.bands import read_bands
 from fullyconv.config import DataConfig, Heads, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset, split_pictures
 from fullyconv.data.masking import Masking
 from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.images import opened
 from fullyconv.labels import LABEL_SPACES, LabelSpace
 from fullyconv.preprocess import Preprocess, preprocess_for
 
@@ -136,6 +138,23 @@ def open_datasets(
             f"({', '.join(sorted(shared)[:3])}): the score would be of pictures learned by heart"
         )
     return training, validation
+
+
+def usual_inputs(first: Path) -> tuple[str, ...]:
+    """Photographs; or bands, if the first picture is no 8-bit grey or colour that Pillow knows.
+
+    Raises:
+        FullyConvError: If it cannot be read as either.
+    """
+    if first.suffix.lower() == ".npy":
+        return ("bands",)
+    try:
+        with opened(first) as image:
+            deep = image.mode.startswith(("I", "F"))
+    except FullyConvError:
+        read_bands(first)  # has the last word on what is wrong
+        deep = True
+    return ("bands",) if deep else ("images",)
 
 
 def preprocess(recipe: Recipe) -> Preprocess:

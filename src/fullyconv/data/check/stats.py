@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fullyconv.bands import read_bands
 from fullyconv.config import ClassWeights
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.check.layout import Layout, Sample
 from fullyconv.data.check.run import open_layout
 from fullyconv.data.folder import LIST, split_pictures
 from fullyconv.data.parallel import in_parallel
+from fullyconv.data.sources import usual_inputs
 from fullyconv.data.statistics import class_weights
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_depth, read_labels, read_photo
@@ -36,25 +38,30 @@ class Channels:
     """Values of the channels of one kind of input, over all pixels.
 
     Attributes:
-        pixels: How many.
+        pixels: How many have a value; of bands (C,), as each has gaps of its own.
         sums: (2, C) float64: sums of the values and of their squares.
-        histogram: (C, 256) int64 of 8-bit values; None for depth.
+        histogram: (C, 256) int64 of 8-bit values; None for depth and bands.
     """
 
-    pixels: int
+    pixels: int | NDArray[np.int64]
     sums: NDArray[np.float64]
     histogram: NDArray[np.int64] | None = None
 
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean of each channel, in the units of the pixels as read: 0-255, or log millimetres."""
-        return tuple((self.sums[0] / self.pixels).tolist())
+        return tuple(self._means[0].tolist())
 
     @property
     def std(self) -> tuple[float, ...]:
         """Standard deviation of each channel over all pixels of all pictures."""
-        variance = self.sums[1] / self.pixels - (self.sums[0] / self.pixels) ** 2
-        return tuple(np.sqrt(np.maximum(variance, 0)).tolist())
+        mean, squares = self._means
+        return tuple(np.sqrt(np.maximum(squares - mean**2, 0)).tolist())
+
+    @property
+    def _means(self) -> NDArray[np.float64]:
+        means: NDArray[np.float64] = self.sums / np.maximum(1, self.pixels)
+        return means
 
     def __add__(self, other: Channels) -> Channels:
         histogram = None
@@ -195,7 +202,7 @@ def stats(
         part: SplitStats(np.zeros((2, count), np.int64), np.zeros((count, count), np.int64))
         for part in parts
     }
-    work = partial(_measure, layout.root, space)
+    work = partial(_measure, layout.root, space, _are_bands(layout.root, samples))
     measured = in_parallel(work, samples, workers=workers, title="counting", progress=progress)
     for part, found in zip(members, measured, strict=True):
         _add(splits[part], found)
@@ -242,7 +249,18 @@ class _Measured:
     channels: dict[str, Channels]
 
 
-def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
+def _are_bands(root: Path, samples: Sequence[Sample]) -> bool:
+    """Whether the pictures are bands, by the first that can be read; as ``fcn new`` decides it."""
+    for sample in samples:
+        if "images" in sample.suffixes:
+            try:
+                return usual_inputs(root / sample.path("images")) == ("bands",)
+            except FullyConvError:
+                continue
+    return False
+
+
+def _measure(root: Path, space: LabelSpace, bands: bool, sample: Sample) -> _Measured | str:
     pixels, void, size, channels = None, 0, (0, 0), {}
     try:
         for kind in sample.suffixes:
@@ -256,6 +274,9 @@ def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
                 depth = read_depth(path).astype(np.float64)
                 sums = np.array([[depth.sum()], [(depth**2).sum()]])
                 channels[kind] = Channels(depth.size, sums)
+            elif kind == "images" and bands:
+                values = read_bands(path)
+                size, channels["bands"] = values.shape[:2], _bands(values)
             elif kind in ("images", "hha"):
                 photo = read_photo(path)
                 size = photo.shape[:2] if kind == "images" else size
@@ -263,6 +284,13 @@ def _measure(root: Path, space: LabelSpace, sample: Sample) -> _Measured | str:
     except FullyConvError as error:
         return str(error)
     return _Measured(pixels, void, size, channels)
+
+
+def _bands(values: NDArray[np.float32]) -> Channels:
+    known = np.isfinite(values)
+    exact = np.where(known, values, 0).astype(np.float64)
+    sums = np.stack([exact.sum((0, 1)), (exact**2).sum((0, 1))])
+    return Channels(known.sum((0, 1), dtype=np.int64), sums)
 
 
 def _channels(photo: NDArray[np.uint8]) -> Channels:
@@ -273,6 +301,10 @@ def _channels(photo: NDArray[np.uint8]) -> Channels:
 
 
 def _add(split: SplitStats, found: _Measured | str) -> None:
+    if not isinstance(found, str) and "bands" in found.channels and "bands" in split.channels:
+        counts = [part.channels["bands"].sums.shape[1] for part in (found, split)]
+        if counts[0] != counts[1]:
+            found = f"a picture has {counts[0]} bands, those before it {counts[1]}"
     if isinstance(found, str):
         split.left_out += 1
         split.problem = split.problem or found

@@ -41,7 +41,9 @@ def stats_text(stats: Stats) -> str:
     lines.append("\nweights are of the training split: --optim.class-weights NAME takes them")
     for name, split in stats.splits.items():
         lines.append(f"\n{name or 'sizes'}: {_sizes(split)}")
-        lines += [f"  {kind}: {_means(channels)}" for kind, channels in split.channels.items()]
+        lines += [
+            f"  {kind}: {_means(kind, channels)}" for kind, channels in split.channels.items()
+        ]
     return "\n".join(lines)
 
 
@@ -52,7 +54,7 @@ def _sizes(split: SplitStats) -> str:
     return said + (f" and {more:,} more sizes" if more else "")
 
 
-def _means(channels: Channels) -> str:
+def _means(kind: str, channels: Channels) -> str:
     """Mean and deviation, in the units of a picture's pixels and from 0 to 1."""
 
     def listed(values: tuple[float, ...], scale: float, digits: int) -> str:
@@ -60,7 +62,7 @@ def _means(channels: Channels) -> str:
 
     raw = f"mean {listed(channels.mean, 1, 3)}; std {listed(channels.std, 1, 3)}"
     if channels.histogram is None:
-        return f"{raw} (log mm)"
+        return raw if kind == "bands" else f"{raw} (log mm)"
     scaled = (listed(values, 1 / 255, 4) for values in (channels.mean, channels.std))
     return f"{raw} (0-255); mean {next(scaled)}; std {next(scaled)} (0-1)"
 
@@ -131,7 +133,7 @@ def _split(name: str, split: SplitStats) -> str:
     ]
     charts, means = "", ""
     for kind, channels in split.channels.items():
-        means += f"<p>{kind}: {escape(_means(channels))}</p>"
+        means += f"<p>{kind}: {escape(_means(kind, channels))}</p>"
         if channels.histogram is not None:
             charts += _histogram(kind, channels)
     return (
