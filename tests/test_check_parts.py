@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -327,10 +328,11 @@ def test_camvid_broken_in_every_way(shared: Path, tmp_path: Path) -> None:
     """Each way breaks another of its pictures; each is found with its reason, and nothing else."""
     root = camvid(shared, tmp_path)
     names = sorted(path.stem for path in (root / "train" / "images").iterdir())
-    expected = set()
-    for number, (kind, _, break_it) in enumerate(BREAKS.values()):
-        expected.add((kind, break_it(Victim(root, "train", names[7 * number]))))
+    expected = {}
+    for number, (kind, detail, break_it) in enumerate(BREAKS.values()):
+        expected[kind, break_it(Victim(root, "train", names[7 * number]))] = detail
     report = check(root, progress=False)
-    found = {(f.kind.name, e.files) for f in report.findings for e in f.examples}
-    assert found == expected
+    found = {(f.kind.name, e.files): e.detail for f in report.findings for e in f.examples}
+    assert found.keys() == expected.keys()
+    assert [key for key in found if not re.search(expected[key], found[key])] == []
     assert len(expected) == len(BREAKS) >= 25

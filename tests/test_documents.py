@@ -95,7 +95,7 @@ def test_the_python_on_heat_maps_runs_as_printed(
         ("docs/howto/view.md", 6),
         ("docs/howto/heatmap.md", 5),
         ("docs/howto/predict.md", 11),
-        ("docs/howto/import.md", 5),
+        ("docs/howto/import.md", 10),
         ("docs/howto/export.md", 7),
         ("docs/howto/your-data.md", 12),
         ("docs/howto/large-images.md", 2),

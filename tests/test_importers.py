@@ -19,6 +19,7 @@ from fullyconv.data.folder import FolderDataset
 from fullyconv.data.importers import IMPORTERS, import_data
 from fullyconv.data.prepare import Report
 from fullyconv.data.sources import CLASSES, read_label_space
+from fullyconv.errors import FullyConvError
 from fullyconv.labels import VOC
 
 _OTHER_NAMES = {"traffic sign": "sign", "aeroplane": "road", "bicycle": "car", "bird": "sign"}
@@ -321,6 +322,10 @@ def test_coloured_masks_without_a_table_are_named_by_their_colours(tmp_path: Pat
     named = "#000000=background,#804080=road,#00008e=car,#dcdc00=sign"
     bring(root, tmp_path / "named", classes=named)
     np.testing.assert_array_equal(ids(tmp_path / "named"), EXPECTED)
+    for path in root.glob("masks/*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(FullyConvError, match=r"masks/one_mask\.png: the picture is damaged"):
+        bring(root, tmp_path / "none")
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,14 @@ def _picture(mask: str, name: str) -> str:
 
 
 def _colors_in(masks: list[Path], export: Export) -> list[Category]:
-    """Every colour of all masks; those that cannot be read are left to be told of later."""
+    """Every colour of all masks; those that cannot be read, unless all, are told of later."""
     found: set[int] = set()
+    problem: FullyConvError | None = None
     for path in tqdm(masks, "looking for colours", disable=None, leave=False):
         try:
             found.update(np.unique(packed(read_colors(path))).tolist())
-        except FullyConvError:
+        except FullyConvError as error:
+            problem = problem or error
             continue
         if len(found) > IGNORE_INDEX:
             raise FullyConvError(
@@ -80,6 +82,8 @@ def _colors_in(masks: list[Path], export: Export) -> list[Category]:
                 "with smooth edges; add a table of colours, such as labelmap.txt with lines like "
                 "car:128,0,0::, and save the masks without loss"
             )
+    if not found and problem is not None:
+        raise problem
     export.notes.append(
         "no table of colours (labelmap.txt), so each colour is a class of its own; name them with "
         "--classes '#000000=background,...'"
