@@ -17,7 +17,7 @@ import exports
 import miniatures
 from fullyconv.caffe import CaffeLayer, CaffeNet, read_caffemodel, write_caffemodel
 from fullyconv.caffe.blob import read_mean, write_mean
-from fullyconv.caffe.wire import encode_head, encode_text
+from fullyconv.caffe.wire import FloatArray, encode_head, encode_text
 from fullyconv.errors import FullyConvError
 
 Seeds = Callable[[Path], list[Path]]
@@ -52,7 +52,7 @@ def caffe_seeds(folder: Path) -> list[Path]:
     shapes: tuple[tuple[int, ...], ...] = ((4, 3, 3, 3), (1, 1, 1, 4), (8, 4), (1,))
     paths = []
     for name, kind in (("f4", np.float32), ("f8", np.float64)):
-        blobs = [rng.standard_normal(shape).astype(kind) for shape in shapes]
+        blobs: list[FloatArray] = [rng.standard_normal(s).astype(kind) for s in shapes]
         layers = (
             CaffeLayer("conv1", "Convolution", (blobs[0], blobs[1]), ("data",), ("conv1",)),
             CaffeLayer("fc6", "InnerProduct", (blobs[2],), ("conv1",), ("fc6",)),
@@ -110,7 +110,9 @@ def picture_seeds(folder: Path) -> list[Path]:
         ("MPO", {"save_all": True, "append_images": [photo]}),
     ]
     kinds = sorted(set(Image.SAVE) - {"PDF"})
-    wanted = [(kind, mode, {}) for kind in kinds for mode in modes]
+    wanted: list[tuple[str, str, dict[str, Any]]] = [
+        (kind, mode, {}) for kind in kinds for mode in modes
+    ]
     for number, (kind, mode, options) in enumerate(
         [*wanted, *((kind, "RGB", options) for kind, options in special)]
     ):
@@ -157,6 +159,7 @@ def raster_seeds(folder: Path) -> list[Path]:
     """Arrays, TIFFs of all layouts, and areas."""
     import rasterio
     import tifffile
+    from affine import Affine
 
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -165,7 +168,7 @@ def raster_seeds(folder: Path) -> list[Path]:
             array = rng.integers(0, 200, shape).astype(kind)
             np.save(folder / f"{kind.strip('>?') or 'b'}-{len(shape)}.npy", array)
     planes = rng.integers(0, 200, (3, 40, 56)).astype(np.uint8)
-    place = rasterio.transform.from_origin(10, 50, 0.1, 0.1)
+    place = Affine(0.1, 0, 10, 0, -0.1, 50)
     for compress in ("none", "lzw", "deflate", "jpeg", "zstd", "packbits"):
         for more in ({}, {"tiled": True, "blockxsize": 16, "blockysize": 16}):
             with rasterio.open(
@@ -250,7 +253,8 @@ def setting_seeds(folder: Path) -> list[Path]:
     line = '{"step": 1, "loss": 0.5, "lr": 0.1, "mean_iu": 0.5}\n'
     exports.write(folder / "log.jsonl", line * 3)
     exports.write(
-        folder / "scores.json", '{"mean_iu": 0.5, "classes": {"a": 0.5}, "matrix": [[1, 2], [3, 4]]}'
+        folder / "scores.json",
+        '{"mean_iu": 0.5, "classes": {"a": 0.5}, "matrix": [[1, 2], [3, 4]]}',
     )
     return sorted(folder.iterdir())
 
@@ -303,8 +307,13 @@ def film_seeds(folder: Path) -> list[Path]:
     from test_films import blocks, write_film
 
     folder.mkdir()
-    kinds = (("a.mkv", "ffv1", "bgr0"), ("b.mp4", "mpeg4", "yuv420p"), ("c.avi", "mjpeg", "yuvj420p"),
-             ("d.mp4", "libx264", "yuv420p"), ("e.webm", "libvpx", "yuv420p"))  # fmt: skip
+    kinds = (
+        ("a.mkv", "ffv1", "bgr0"),
+        ("b.mp4", "mpeg4", "yuv420p"),
+        ("c.avi", "mjpeg", "yuvj420p"),
+        ("d.mp4", "libx264", "yuv420p"),
+        ("e.webm", "libvpx", "yuv420p"),
+    )
     frames = blocks(4, 32, 48)
     return [write_film(folder / name, frames, codec, form) for name, codec, form in kinds]
 

@@ -11,8 +11,34 @@ from typing import Any
 
 NUMBERS = (0, 1, 2, 7, 127, 128, 255, 256, 32767, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 _BIG = (2**53, 2**63 - 1, 2**64, 10**30, 1e308, 1.5, -0.0)
-_VALUES: tuple[Any, ...] = (None, True, "", "x", [], {}, [[]], "../../x", "a\0b", "\ud800", "9" * 40)
-_TEXTS = ("", "-1", "nan", "inf", "1e999", "9" * 400, "0x10", "\0", "é", ",", "[" * 3000, "&a;", "/")
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    "",
+    "x",
+    [],
+    {},
+    [[]],
+    "../../x",
+    "a\0b",
+    "\ud800",
+    "9" * 40,
+)
+_TEXTS = (
+    "",
+    "-1",
+    "nan",
+    "inf",
+    "1e999",
+    "9" * 400,
+    "0x10",
+    "\0",
+    "é",
+    ",",
+    "[" * 3000,
+    "&a;",
+    "/",
+)
 
 
 def mutate(path: Path, rng: random.Random, other: Path) -> bytes:
@@ -143,7 +169,7 @@ def _bytes(content: bytes, rng: random.Random, other: Path) -> bytes:
         part = data[at : at + rng.choice((1, 4, 16, 200))]
         data[at:at] = part * rng.choice((1, 2, 100))
     elif other.is_file():
-        part = other.read_bytes()
-        start = rng.randrange(len(part) + 1)
-        data[at : at + 64] = part[start : start + 64]
+        more = other.read_bytes()
+        start = rng.randrange(len(more) + 1)
+        data[at : at + 64] = more[start : start + 64]
     return bytes(data)

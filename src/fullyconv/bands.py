@@ -92,7 +92,7 @@ def mapped(path: str | os.PathLike[str]) -> NDArray[Any]:
         raise FullyConvError(f"{path}: cannot be read as a NumPy array ({error})") from error
     if not isinstance(array, np.ndarray):
         raise FullyConvError(
-            f"{path}: is an archive of arrays (.npz) under the name of one; save one with numpy.save"
+            f"{path}: is an archive of arrays (.npz) under the name of one; write it by numpy.save"
         )
     return array
 

@@ -184,7 +184,8 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
     except FullyConvError:
         raise
     except Exception as error:
-        raise FullyConvError(f"{path}: there is no network as in its header ({error})") from error
+        what = str(error).partition("\n")[0]
+        raise FullyConvError(f"{path}: there is no network as in its header ({what})") from error
     wrong = [
         f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, expected "
         f"{tuple(tensor.shape)}"

@@ -79,16 +79,23 @@ def read_ncnn_folder(path: str | os.PathLike[str]) -> NcnnFolder:
             size=None if size is None else (int(size[0]), int(size[1])),
         )
         _check_network(made)
-        return made
     except OSError as error:
         raise FullyConvError(
             f"{path}: this is no folder of an exported network: {Path(error.filename).name} cannot "
             f"be read ({error.strerror}); fcn export --to ncnn writes one"
         ) from error
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise FullyConvError(f"{path / DESCRIPTION}: not readable ({error!r})") from error
     except FullyConvError as error:
         raise FullyConvError(f"{path}: {error}") from error
+    return made
 
 
 def _check_network(folder: NcnnFolder) -> None:
