@@ -1,6 +1,6 @@
 # The single list of commands; CI and pre-commit call these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lint types fuzz shipped clean
+.PHONY: help demo test test-all check format lint types fuzz licences dist shipped clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,11 +26,23 @@ test-all: .venv/tested  ## Every test this machine can run
 fuzz: .venv/tested  ## Damage files of every kind and read them: make fuzz MINUTES=10 FUZZ="caffe pictures"
 	nice $(BIN)/python tests/fuzz.py $(FUZZ) --minutes $(MINUTES)
 
+licences: .venv/tested  ## Write THIRD-PARTY.md anew
+	$(BIN)/python tests/licences.py
+
+dist: .venv/tested  ## Build wheel and sdist into dist/, twice: they must be the same
+	rm -rf dist .venv/tmp/again
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir .venv/tmp/again .
+	cd dist && sha256sum * | (cd ../.venv/tmp/again && sha256sum --check)
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/twine check --strict dist/*
+
 check: lint types test  ## What must be clean before a commit
 
 lint: .venv/tested  ## Formatting and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/vulture
 
 types: .venv/tested  ## Types, strictly
 	$(BIN)/mypy
