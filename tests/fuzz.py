@@ -30,7 +30,7 @@ from mutations import mutate
 
 SECONDS = 10  # of the processor that one input may cost
 MEMORY = 2 << 30  # bytes beyond what is used before
-_HANG = 90  # seconds of the clock after which a library is taken to hang
+_HANG = 600  # seconds of the clock after which a library is taken to hang
 _SHARED = Path("/dev/shm")
 
 

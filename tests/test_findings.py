@@ -233,3 +233,17 @@ def test_an_input_follows_from_its_number(tmp_path: Path) -> None:
 
 def test_a_header_is_read_with_its_type(tmp_path: Path) -> None:
     assert read_header(with_network(tmp_path / "a.safetensors")).model == NETWORKS["tiny"]
+
+
+def test_yaml_that_expands_without_end(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    from fullyconv.data.importers.reading import read_yaml
+
+    lines = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 10)]
+    path = tmp_path / "data.yaml"
+    path.write_text("x0: &x0 [ha]\n" + "".join(lines))
+    with pytest.raises(FullyConvError, match="an alias .* may expand without end"):
+        read_yaml(path)
+    path.write_text("[" * 3000)
+    with pytest.raises(FullyConvError, match="no YAML"):
+        read_yaml(path)
