@@ -1,6 +1,6 @@
 # The single list of commands; CI and pre-commit call these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lint types shipped clean
+.PHONY: help demo test test-all check format lint types fuzz licences dist shipped clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Two workers for two cores, one thread each; temporary files stay in the checkout
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --basetemp .venv/tmp/pytest
 MODEL := camvid
+MINUTES := 1
+FUZZ :=
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -21,11 +23,26 @@ test: .venv/tested  ## Every fast test and doctest, with coverage
 test-all: .venv/tested  ## Every test this machine can run
 	$(PYTEST)
 
+fuzz: .venv/tested  ## Damage files of every kind and read them: make fuzz MINUTES=10 FUZZ="caffe pictures"
+	nice $(BIN)/python tests/fuzz.py $(FUZZ) --minutes $(MINUTES)
+
+licences: .venv/tested  ## Write THIRD-PARTY.md anew
+	$(BIN)/python tests/licences.py
+
+dist: .venv/tested  ## Build wheel and sdist into dist/, twice: they must be the same
+	rm -rf dist .venv/tmp/again
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir .venv/tmp/again .
+	cd dist && sha256sum * | (cd ../.venv/tmp/again && sha256sum --check)
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/twine check --strict dist/*
+
 check: lint types test  ## What must be clean before a commit
 
 lint: .venv/tested  ## Formatting and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/vulture
 
 types: .venv/tested  ## Types, strictly
 	$(BIN)/mypy

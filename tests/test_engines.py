@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exported import NETWORKS, checkpoint, header_of, onnx_file
 
+from exported import NETWORKS, checkpoint, header_of, onnx_file
 from fullyconv.checkpoint import load_model, model_path
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import read_photo

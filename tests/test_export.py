@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exported import NETWORKS, checkpoint, header_of
 from PIL import Image
 
+from exported import NETWORKS, checkpoint, header_of
 from fullyconv import quantizing
 from fullyconv.checkpoint import load_model
 from fullyconv.cli import run

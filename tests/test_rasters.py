@@ -336,7 +336,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.jp2").write_bytes(b"nonsense")
     refused(tmp_path / "bad.jp2", "no raster that can be read here")
     (tmp_path / "bad.npy").write_bytes(b"nonsense")
-    refused(tmp_path / "bad.npy", "this is no array file")
+    refused(tmp_path / "bad.npy", "cannot be read as a NumPy array")
     np.save(tmp_path / "flat.npy", np.zeros(5))
     refused(tmp_path / "flat.npy", "float64 of shape .5,.")
     seven = write(tmp_path / "7.tif", np.concatenate([image, image, image[..., :1]], 2))

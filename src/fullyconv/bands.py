@@ -32,7 +32,7 @@ def read_bands(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         FullyConvError: If the file is missing, damaged, too large, or holds no real numbers.
     """
     if Path(path).suffix.lower() == ".npy":
-        return _check(np.array(_mapped(path)), path).astype(np.float32)
+        return _check(np.array(_picture(path)), path).astype(np.float32)
     with _raster(path) as raster:
         if raster is not None:
             if raster.width * raster.height > MAX_PIXELS:
@@ -54,7 +54,7 @@ def bands_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         FullyConvError: As :func:`read_bands`.
     """
     if Path(path).suffix.lower() == ".npy":
-        height, width = _mapped(path).shape[:2]
+        height, width = _picture(path).shape[:2]
         return height, width
     with _raster(path) as raster:
         if raster is not None:
@@ -63,23 +63,55 @@ def bands_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return image.height, image.width
 
 
-def _mapped(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """A NumPy file, read when it is looked at; nothing in it is unpickled."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FullyConvError(f"{path}: there is no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise FullyConvError(f"{path}: cannot be read as a NumPy array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or not array.size:
-        shape = getattr(array, "shape", None)
-        raise FullyConvError(f"{path}: a picture is (H, W) or (H, W, bands); this array is {shape}")
+def _picture(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """A NumPy file with the shape of a picture."""
+    array = mapped(path)
+    if array.ndim not in (2, 3) or not array.size:
+        raise FullyConvError(
+            f"{path}: a picture is (H, W) or (H, W, bands); this array is {array.shape}"
+        )
     if array.ndim == 3 and array.shape[2] > min(array.shape[:2]):
         raise FullyConvError(
             f"{path}: an array of shape {array.shape} has more bands than rows or columns; bands "
             "come last: save array.transpose(1, 2, 0)"
         )
     return array
+
+
+def mapped(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array in a NumPy file, read when it is looked at; nothing in it is unpickled.
+
+    Raises:
+        FullyConvError: If the file is missing, damaged, or holds several arrays.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FullyConvError(f"{path}: there is no such file") from error
+    except Exception as error:  # its header is Python: the parser raises kinds of its own
+        raise FullyConvError(f"{path}: cannot be read as a NumPy array ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise FullyConvError(
+            f"{path}: is an archive of arrays (.npz) under the name of one; write it by numpy.save"
+        )
+    return array
+
+
+def gdal_format(path: str | os.PathLike[str]) -> str | None:
+    """The format as which GDAL shall open a file, by its name; None where GDAL may choose.
+
+    GDAL goes by content, and knows formats that are but a reference to other files or to addresses
+    of the web. What is called a picture must be one.
+    """
+    return _FORMATS.get(Path(path).suffix.lower())
+
+
+_FORMATS = {
+    **dict.fromkeys((".tif", ".tiff"), "GTiff"),
+    **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
+    **dict.fromkeys((".ppm", ".pgm"), "PNM"),
+    **{f".{name.lower()}": name for name in ("PNG", "WEBP", "GIF", "BMP")},
+}
 
 
 @contextmanager
@@ -90,7 +122,7 @@ def _raster(path: str | os.PathLike[str]) -> Iterator[Any]:
         return
     try:
         import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+        from rasterio.errors import NotGeoreferencedWarning
     except ImportError:
         yield None
         return
@@ -98,13 +130,15 @@ def _raster(path: str | os.PathLike[str]) -> Iterator[Any]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             source = rasterio.open(path, driver="GTiff")
-        except RasterioError:  # Pillow may read it, or has better words
+        except Exception:  # GDAL's kinds have no public base; Pillow may read it, or say more
             yield None
             return
         with source:
             try:
                 yield source
-            except RasterioError as error:
+            except FullyConvError:
+                raise
+            except Exception as error:
                 raise FullyConvError(f"{path}: the picture is damaged ({error})") from error
 
 

@@ -17,6 +17,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.files import write_whole
 from fullyconv.labels import LabelSpace
 from fullyconv.preprocess import Preprocess
+from fullyconv.recipe_file import typed
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +100,7 @@ class Header:
                     f"{values['format']} is newer than this version's {_FORMAT}; upgrade fullyconv"
                 )
             return cls(
-                model=_model_config(values["model"]),
+                model=_network(values["model"]),
                 labels=LabelSpace.from_dict(values["labels"]),
                 preprocess=Preprocess.from_dict(values["preprocess"]),
                 info=values["info"],
@@ -109,20 +110,16 @@ class Header:
                 },
                 version=values["version"],
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FullyConvError(f"its header is not readable ({error!r})") from error
 
 
-def _model_config(values: dict[str, Any]) -> ModelConfig:
-    """A configuration from JSON, which knows no tuples."""
-    return ModelConfig(
-        **{
-            **values,
-            "skip_scale": tuple(values["skip_scale"]),
-            "heads": tuple((name, classes) for name, classes in values["heads"]),
-            "streams": tuple(values["streams"]),
-        }
-    )
+def _network(values: Any) -> ModelConfig:
+    try:
+        network: ModelConfig = typed(ModelConfig, values)
+    except FullyConvError as error:
+        raise FullyConvError(f"its header is not readable: {error}") from error
+    return network
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -181,8 +178,14 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
     path = model_path(path)
     header = read_header(path)
     state = read_tensors(path)
-    model = create_model(header.model)
-    expected = model.state_dict()
+    try:
+        with torch.device("meta"):  # sizes alone: a header may state any
+            expected = create_model(header.model).state_dict()
+    except FullyConvError:
+        raise
+    except Exception as error:
+        what = str(error).partition("\n")[0]
+        raise FullyConvError(f"{path}: there is no network as in its header ({what})") from error
     wrong = [
         f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, expected "
         f"{tuple(tensor.shape)}"
@@ -194,6 +197,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
             f"{path}: {len(wrong)} weights do not fit the network in its header: "
             + "; ".join(wrong[:3])
         )
+    model = create_model(header.model)
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     if any(not torch.isfinite(p).all() for p in model.parameters()):
         raise FullyConvError(f"{path}: its weights hold NaN or infinite values")

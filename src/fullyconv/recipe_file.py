@@ -23,13 +23,22 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         values = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise FullyConvError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FullyConvError(f"{path}: is no recipe: not JSON ({error})") from error
     try:
-        recipe: Recipe = _value(Recipe, values, "")
+        recipe: Recipe = typed(Recipe, values)
     except FullyConvError as error:
         raise FullyConvError(f"{path}: {error}") from error
     return recipe
+
+
+def typed(kind: Any, values: Any) -> Any:
+    """A dataclass of settings from JSON's values.
+
+    Raises:
+        FullyConvError: If a setting does not exist or fit.
+    """
+    return _value(kind, values, "")
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
@@ -45,7 +54,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _value(next(k for k in arguments if k is not type(None)), value, where)
-    elif origin is Literal:
+    elif origin is Literal and type(value) in map(type, arguments):
         return value  # the dataclasses check their choices, and say which there are
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

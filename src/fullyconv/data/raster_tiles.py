@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fullyconv.bands import gdal_format
 from fullyconv.data.prepare.layout import label_picture
 from fullyconv.data.sources import CLASSES
 from fullyconv.data.vectors import Outline, draw, read_outlines
@@ -151,18 +152,17 @@ def _meets(outline: Outline, bounds: tuple[float, float, float, float]) -> bool:
 
 def _opened(path: str | os.PathLike[str]) -> Any:
     rasterio = optional("rasterio", "raster", "for rasters")
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
-    except RasterioError as error:
+            return rasterio.open(path, driver=gdal_format(path))
+    except Exception as error:  # GDAL's kinds have no public base
         raise FullyConvError(f"{path}: cannot be read as a raster ({error})") from error
 
 
 def _tiles(raster: Any, size: int, val: float, seed: int, progress: bool) -> Iterator[_Tile]:
-    from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
     rows, columns = -(-raster.height // size), -(-raster.width // size)
@@ -175,7 +175,7 @@ def _tiles(raster: Any, size: int, val: float, seed: int, progress: bool) -> Ite
         try:
             values = raster.read(window=window)
             known = raster.dataset_mask(window=window) > 0
-        except RasterioError as error:
+        except Exception as error:
             raise FullyConvError(f"{raster.name}: cannot be read at {window} ({error})") from error
         split = "val" if aside[row // _BLOCK, column // _BLOCK] else "train"
         place = raster.window_transform(window)

@@ -78,7 +78,7 @@ def read_label_space(path: Path) -> LabelSpace:
             f"their ids, such as {example}, or name a known label space with --data.labels; for "
             "the paper's data sets, fcn data prepare makes a folder that has one"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise FullyConvError(f"{path}: cannot be read as JSON like {example} ({error})") from error
     except FullyConvError as error:
         raise FullyConvError(f"{path}: {error}") from error

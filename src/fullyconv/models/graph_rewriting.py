@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -22,13 +23,19 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.path = [""]
 
-    def call_module(self, m, forward, args, kwargs):  # type: ignore[no-untyped-def]
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         self.path.append(self.path_of_module(m))
         result = super().call_module(m, forward, args, kwargs)
         self.path.pop()  # where it fails, the innermost layer stays at the end
         return result
 
-    def create_node(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
         node.meta["layer"] = self.path[-1]
         return node

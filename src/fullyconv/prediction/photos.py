@@ -97,10 +97,11 @@ def find_photos(
 def _fitting(source: str) -> list[Path]:
     """The files that a pattern fits; a path as it is."""
     path = Path(source)
-    if path.exists() or not any(c in source for c in "*?["):
-        return [path]
-    anchor = Path(path.anchor)
-    files = sorted(anchor.glob(str(path.relative_to(anchor))))
+    with _readable(path):
+        if path.exists() or not any(c in source for c in "*?["):
+            return [path]
+        anchor = Path(path.anchor)
+        files = sorted(anchor.glob(str(path.relative_to(anchor))))
     if not files:
         raise FullyConvError(f"{source}: no file fits this pattern")
     return files
@@ -154,6 +155,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise FullyConvError(f"{path}: this list is not text in UTF-8; save it as such") from error
     except OSError as error:
         raise FullyConvError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a pattern that is none, a zero byte
+        raise FullyConvError(f"{path}: is no path or pattern ({error})") from error
 
 
 def list_photos(

@@ -15,6 +15,7 @@ from fullyconv.models.plan import Plan
 
 PARAM, WEIGHTS, DESCRIPTION = "model.ncnn.param", "model.ncnn.bin", "fullyconv.json"
 FORMAT = 1
+_MOST_PADDED = 4096  # pixels to which a small picture may be padded: some hundred are usual
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def read_ncnn_folder(path: str | os.PathLike[str]) -> NcnnFolder:
         values = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         _check(path, values)
         size = values["size"]
-        return NcnnFolder(
+        made = NcnnFolder(
             path=path,
             header=Header.from_json(json.dumps(values["header"])),
             plan=Plan.from_dict(values["plan"]),
@@ -77,15 +78,36 @@ def read_ncnn_folder(path: str | os.PathLike[str]) -> NcnnFolder:
             multiple=int(values["multiple"]),
             size=None if size is None else (int(size[0]), int(size[1])),
         )
+        _check_network(made)
     except OSError as error:
         raise FullyConvError(
             f"{path}: this is no folder of an exported network: {Path(error.filename).name} cannot "
             f"be read ({error.strerror}); fcn export --to ncnn writes one"
         ) from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise FullyConvError(f"{path / DESCRIPTION}: not readable ({error!r})") from error
     except FullyConvError as error:
         raise FullyConvError(f"{path}: {error}") from error
+    return made
+
+
+def _check_network(folder: NcnnFolder) -> None:
+    """That sizes can be those of pictures, and that maps are made from maps before them."""
+    padded = (folder.smallest, folder.multiple)
+    if not all(1 <= size <= _MOST_PADDED for size in padded):
+        raise ValueError(f"pictures padded to {padded[0]} or multiples of {padded[1]} pixels")
+    known: set[str] = set()
+    for name, blob in folder.blobs.items():
+        if not known.issuperset(blob.needs):
+            raise ValueError(f"{name} is made from {', '.join(blob.needs)}")
+        known.add(name)
 
 
 def _check(path: Path, values: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fullyconv.images import MAX_PIXELS
 
 MAX_TEXT = 2**30
 """Annotation files of more bytes are refused: read, they need some ten times as much memory."""
+_MAX_YAML = 2**18  # read at some 50 kB a second; a thousand names of classes take 30 kB
 
 
 def read_text(path: Path, most: int = MAX_TEXT) -> str:
@@ -81,12 +82,19 @@ def read_yaml(path: Path) -> Any:
         raise FullyConvError(
             f'{path}: reading YAML needs PyYAML: pip install "fullyconv[data]"'
         ) from error
-    text = read_text(path, 2**20)
+    text = read_text(path, _MAX_YAML)
     try:
-        return yaml.safe_load(text)
+        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+        values = None if aliases else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         what = " ".join(str(error).split())
         raise FullyConvError(f"{path}: no YAML ({what})") from error
+    if aliases:
+        raise FullyConvError(
+            f"{path}: an alias (*name) may expand without end and has no place in such a file; "
+            "write out what it stands for"
+        )
+    return values
 
 
 def from_base64(text: Any) -> bytes:

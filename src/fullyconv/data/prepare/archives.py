@@ -39,6 +39,8 @@ def is_archive(path: Path) -> bool:
         return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
     except OSError as error:
         raise FullyConvError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # a compressed file that breaks off
+        raise _damaged(path, error) from error
 
 
 def unpack(

@@ -110,7 +110,7 @@ def member(file: Any, names: tuple[str, ...], path: Path) -> Any:
 def _no_variable(path: Path, names: Iterable[str], held: Iterable[str]) -> FullyConvError:
     return FullyConvError(
         f"{path}: no variable {'.'.join(names)} in this .mat file; it holds "
-        f"{', '.join(held) or 'nothing'}"
+        f"{', '.join(map(str, held)) or 'nothing'}"
     )
 
 

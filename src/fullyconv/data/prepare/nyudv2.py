@@ -155,7 +155,7 @@ def _read_labeled(
             raise FullyConvError(f"{labeled}: label {ids.max()} is not in {mapping}")
         ids = table[ids]
     else:
-        ids = np.load(mapping, mmap_mode="r")[index]
+        ids = np.load(mapping, mmap_mode="r", allow_pickle=False)[index]
     millimetres = np.clip(np.nan_to_num(depth) * 1000 + 0.5, 0, 65535).astype(np.uint16)
     return {
         "images": Drawn(image.astype(np.uint8)),

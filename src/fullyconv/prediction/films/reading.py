@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError
 from fullyconv.prediction.photos import kind_of
 
+# FFmpeg also knows lists that name other files, which a film of strangers may be in truth
+_CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -96,10 +99,12 @@ class FilmFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path, self._av = path, import_av()
         try:
-            self._container = self._av.open(os.fspath(path))
+            self._container = self._av.open(
+                os.fspath(path), options={"format_whitelist": _CONTAINERS}
+            )
         except FileNotFoundError as error:
             raise FullyConvError(f"{path}: there is no such file") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, self._av.FFmpegError) as error:
             raise FullyConvError(f"{path}: this is not a film that can be read") from error
         streams = self._container.streams.video
         if not streams:
@@ -153,14 +158,18 @@ class FilmFile:
         while True:
             try:
                 packet = next(packets, None)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, self._av.FFmpegError) as error:
                 self.trouble = f"it is cut short after {self.made} frames ({error})"
                 return
             if packet is None:
                 return
             try:
                 decoded = packet.decode()
-            except (OSError, ValueError):  # as FFmpeg's errors are
+            except self._av.error.DecoderNotFoundError as error:
+                raise FullyConvError(
+                    f"{self.path}: the FFmpeg of this PyAV cannot decode this film; convert it"
+                ) from error
+            except (OSError, ValueError, self._av.FFmpegError):
                 self.damaged += 1
                 continue
             yield from decoded

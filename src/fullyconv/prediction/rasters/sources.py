@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fullyconv.bands import gdal_format, mapped
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 
@@ -62,7 +63,7 @@ def open_source(path: Path) -> Source:
     library = gdal()
     try:
         return RasterioSource(library, path)
-    except library.errors.RasterioError as error:
+    except Exception as error:  # GDAL's kinds have no public base
         reason = str(error)
     if path.suffix.lower() in _TIFF:
         try:
@@ -80,10 +81,7 @@ class NumpySource:
     alpha: int | None = None
 
     def __init__(self, path: Path) -> None:
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise FullyConvError(f"{path}: this is no array file (.npy), {error}") from error
+        array = mapped(path)
         if array.ndim not in (2, 3) or array.dtype.kind not in "uif" or array.size == 0:
             raise FullyConvError(
                 f"{path}: a picture is an array (H, W) or (H, W, channels) of numbers; this one is "
@@ -112,7 +110,7 @@ class RasterioSource:
     def __init__(self, library: Any, path: Path) -> None:
         self._library = library
         with at_work(library):
-            self._file = file = library.open(path)
+            self._file = file = library.open(path, driver=gdal_format(path))
             enums = library.enums
             if file.count == 0:
                 raise library.errors.RasterioIOError("it holds several pictures or none")
