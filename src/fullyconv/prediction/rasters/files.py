@@ -103,6 +103,7 @@ def write_geotiff(
         "blockysize": _TILE,
         "compress": "deflate",
         "interleave": "band",
+        "NUM_THREADS": "ALL_CPUS",
         "BIGTIFF": "IF_SAFER",
         **place,
     }
@@ -140,7 +141,7 @@ def _describe(file: Any, space: LabelSpace, layers: bool) -> None:
 
 def _check(library: Any, path: Path, part: PartFile, layers: bool) -> None:
     """Read it back: GDAL does not always say that a disk was full."""
-    with library.open(path) as file:
+    with library.open(path, NUM_THREADS="ALL_CPUS") as file:
         for start, rows in part.rows():
             window = ((start, start + len(rows)), (0, part.shape[-1]))
             written = file.read(window=window)

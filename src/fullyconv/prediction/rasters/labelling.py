@@ -25,7 +25,7 @@ from fullyconv.prediction.tiling import Band, label_bands, map_cells
 
 _SHARE = 4  # of the available memory, one part of so many is used
 _MOST = 1 << 30  # bytes, so that all of the program takes less than 1.5
-_WAITING = 2  # bands that may wait to be written
+_WAITING = 16  # bands that may wait to be written, some megabytes each: they come many at once
 _NEAR = 1e-2  # by which the scores of one model may differ between engines, of the largest
 
 
@@ -252,6 +252,7 @@ def _job(raster: Raster, predictor: Predictor, options: RasterOptions) -> dict[s
         "scale": None if raster.scale is None else list(raster.scale),
         "probabilities": options.probabilities,
         "categories": list(predictor.labels.categories),
+        "pieces": [piece.target for piece in predictor.runtime.plan.pieces],
         "scores": said.mean((0, 2, 3)).astype(float).round(6).tolist(),
     }
 
