@@ -77,7 +77,11 @@ class Stages(nn.Module):
         """
         maps = dict(given)
         last = self.plan.pieces[-1].target
-        if self.shortcuts and "images" in maps and {"scores", self.plan.scored[0], last} & {*wanted}:
+        if (
+            self.shortcuts
+            and "images" in maps
+            and {"scores", self.plan.scored[0], last} & {*wanted}
+        ):
             self._from_images(maps)
         for name in wanted:
             self._make(name, maps)

@@ -1,4 +1,4 @@
-"""Labels of a raster on disk: rows as they are finished, then a GeoTIFF of them, and polygons."""
+"""Labels of a raster on disk: rows as they are finished, then a GeoTIFF of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.errors import FullyConvError
-from fullyconv.files import write_text, write_whole
+from fullyconv.files import write_text
 from fullyconv.labels import IGNORE_INDEX, LabelSpace
 from fullyconv.prediction.rasters.sources import at_work, gdal
 
@@ -155,50 +154,6 @@ def _names(space: LabelSpace) -> str:
         '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
         f"{names}\n    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
     )
-
-
-def write_polygons(path: Path, labels: Path, space: LabelSpace) -> int:
-    """Write what is of one class and hangs together as polygons, GeoJSON.
-
-    Longitude and latitude, as GeoJSON has them, where the labels have a coordinate system; else
-    their transform's, or columns and rows. All polygons are in memory at once, but no labels.
-
-    Args:
-        path: The file.
-        labels: A GeoTIFF of :func:`write_geotiff`.
-        space: The classes.
-
-    Returns:
-        How many polygons there are.
-
-    Raises:
-        FullyConvError: If it cannot be written.
-    """
-    library = gdal()
-    features, warp = import_module("rasterio.features"), import_module("rasterio.warp")
-    count = 0
-
-    def write(file: Any) -> None:
-        nonlocal count
-        file.write(b'{"type": "FeatureCollection", "features": [')
-        with at_work(library), library.open(labels) as raster:
-            found = features.shapes(library.band(raster, 1), transform=raster.transform)
-            for shape, value in found:
-                if value == IGNORE_INDEX:
-                    continue
-                if raster.crs:
-                    shape = warp.transform_geom(raster.crs, "OGC:CRS84", shape)
-                feature = {
-                    "type": "Feature",
-                    "properties": {"id": int(value), "category": space.categories[int(value)]},
-                    "geometry": shape,
-                }
-                file.write((",\n" if count else "\n").encode() + json.dumps(feature).encode())
-                count += 1
-        file.write(b"\n]}\n")
-
-    write_whole(path, write)
-    return count
 
 
 def remove(paths: Sequence[Path]) -> None:
