@@ -258,7 +258,9 @@ def _check_undecoded(image: Image.Image) -> None:
 
 def _is_tiff(path: File, content: bytes | None) -> bool:
     if content is None:
-        with open(path, "rb") as file:
+        if not isinstance(path, str | os.PathLike):
+            return False
+        with Path(path).open("rb") as file:
             content = file.read(4)
     return content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -293,8 +295,8 @@ def opened(path: File, content: bytes | None = None) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         if _is_tiff(path, content):
             raise FullyConvError(
-                f"{path}: this TIFF has a compression or layout that is not known here; save it anew "
-                "with another, such as deflate"
+                f"{path}: this TIFF has a compression or layout that is not known here; save it "
+                "anew with another, such as deflate"
             ) from error
         raise FullyConvError(f"{path}: this is not a picture in any format known here") from error
     except Image.DecompressionBombError as error:

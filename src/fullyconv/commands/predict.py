@@ -80,12 +80,7 @@ def predict(
         sys.stdout.buffer.flush()
         return 0
 
-    from fullyconv.prediction.rasters.labelling import RasterOptions
-
-    megabytes = None if memory is None else memory * 10**6
-    raster = RasterOptions(
-        bands or None, scale, polygons="" if polygons == "no" else polygons, memory=megabytes
-    )
+    raster = _raster_options(bands, scale, polygons, memory)
 
     def run(report: Report, tick: Tick, say: Say) -> list[str]:
         return verb.predict(
@@ -94,6 +89,16 @@ def predict(
         )  # fmt: skip
 
     return each_photo(run, _described, "labelled", out / verb.SUMMARY)
+
+
+def _raster_options(
+    bands: tuple[int, ...], scale: tuple[float, float] | None, polygons: str, memory: int | None
+) -> Any:
+    from fullyconv.prediction.rasters.labelling import RasterOptions
+
+    megabytes = None if memory is None else memory * 10**6
+    polygons = "" if polygons == "no" else polygons
+    return RasterOptions(bands or None, scale, polygons=polygons, memory=megabytes)
 
 
 def _described(result: Any) -> str:

@@ -94,7 +94,7 @@ class NumpySource:
         self._array = array if array.ndim == 3 else array[..., None]
         self.height, self.width, self.channels = self._array.shape
         self.dtype = array.dtype
-        self.nothing: list[float | None] = [None] * self.channels
+        self.nothing: Sequence[float | None] = [None] * self.channels
         self.block = (256, self.width)
         self.place: dict[str, Any] = {}
 
@@ -199,7 +199,7 @@ class TiffSource:
         self.height, self.width = page.imagelength, page.imagewidth
         self.channels = page.samplesperpixel
         self.dtype: np.dtype[Any] = np.dtype(page.dtype)
-        self.nothing: list[float | None] = [None] * self.channels
+        self.nothing: Sequence[float | None] = [None] * self.channels
         strip = (min(page.rowsperstrip, self.height), self.width)
         self.block = (page.tilelength, page.tilewidth) if page.is_tiled else strip
         self.place: dict[str, Any] = {}
