@@ -73,8 +73,13 @@ def table() -> str:
         text=True,
         check=True,
     )
-    known = {canonicalize_name(row["Name"]): row for row in json.loads(said.stdout)}
-    absent = {"Version": "-", "License": "not looked at: not installed where this was written"}
+    known: dict[str, dict[str, str]] = {
+        canonicalize_name(row["Name"]): row for row in json.loads(said.stdout)
+    }
+    absent: dict[str, str] = {
+        "Version": "-",
+        "License": "not looked at: not installed where this was written",
+    }
     rows = []
     for name in sorted(every):
         row = known.get(name, absent)

@@ -79,6 +79,7 @@ LEVELS = [
     ],
     ["prediction.tile_plan", "prediction.rasters.sources"],
     ["prediction.tiling", "prediction.rasters.raster", "prediction.rasters.files"],
+    ["prediction.rasters.polygons"],
     ["prediction.prediction", "classifier"],
     ["prediction.predictor", "prediction.films.labelling"],
     ["prediction.augmented"],

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fullyconv.bands import bands_size, read_bands
+from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.check import stats, stats_text, write_stats_page
@@ -26,9 +27,11 @@ from fullyconv.evaluation import evaluate
 from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.models.backbones import build_backbone
+from fullyconv.models.create import create_model
 from fullyconv.prediction.augmented import AugmentedPredictor
 from fullyconv.prediction.predicting import encoded, predict
 from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster
 from fullyconv.preprocess import NYUD_COLOR_DEPTH, Preprocess
 from fullyconv.pretrained import load_backbone
 from fullyconv.training import train
@@ -101,6 +104,53 @@ def test_a_network_learns_from_the_band_that_shows_something(fields: Path, tmp_p
     assert (mirrored.labels == by_path.labels).mean() > 0.9
     with pytest.raises(FullyConvError, match=r"an image is \(H, W, 5\) float32, bands"):
         predictor(np.zeros((4, 4, 3), np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+def test_rasters_of_bands_are_read_by_windows(tmp_path: Path) -> None:
+    """The place is kept, bands without data are the mean, and labels are those of the whole."""
+    rasterio = pytest.importorskip("rasterio")
+    torch.manual_seed(0)
+    config = model_config("fcn8s_alexnet", num_classes=2, width=1 / 16, in_channels=BANDS)
+    model = create_model(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    numbers = Preprocess(mean=(100.0,) * BANDS, std=(50.0,) * BANDS, inputs=("bands",))
+    header = Header(
+        model=config, labels=LabelSpace(categories=("soil", "crop")), preprocess=numbers
+    )
+    save_model(model, tmp_path / "m.safetensors", header=header)
+    image = np.random.default_rng(0).normal(100, 50, (400, 300, BANDS)).astype(np.float32)
+    image[50:90, 60:70] = -1
+    image[200:, 200:, 2] = -1  # one band alone has no data
+    profile = {"driver": "GTiff", "dtype": "float32", "nodata": -1, "crs": "EPSG:32633"}
+    place = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", height=400, width=300, count=BANDS, transform=place, **profile
+    ) as file:
+        file.write(image.transpose(2, 0, 1))
+    options = RasterOptions(memory=6 << 20)
+    model_path, out = tmp_path / "m.safetensors", tmp_path / "out"
+    said: list[str] = []
+    assert predict(path, model=model_path, out=out, raster=options, say=said.append) == []
+    assert "tiles" in said[0]
+    whole = Predictor(model_path)(read_bands(path))
+    with rasterio.open(out / "a-mask.tif") as labels:
+        assert labels.transform == place
+        found = labels.read(1)
+    known = np.isfinite(read_bands(path)).any(2)
+    assert ((found == 255) == ~known).all()
+    sure = known & (abs(whole.logits[0] - whole.logits[1]) > 1e-4 * abs(whole.logits).max())
+    assert sure.mean() > 0.9
+    assert np.array_equal(found[sure], whole.labels[sure])
+    for options, problem in (
+        (RasterOptions(bands=(1, 2)), r"a\.tif: 2 bands for a network that takes 5; choose them .*"
+         "in the order that it was trained with"),
+        (RasterOptions(scale=(0.0, 9.0)), "takes the numbers of bands as they are"),
+    ):  # fmt: skip
+        with pytest.raises(FullyConvError, match=problem):
+            label_raster(path, Predictor(model_path), tmp_path / "o.tif", options)
 
 
 def test_statistics_are_those_of_all_pictures_together(fields: Path) -> None:

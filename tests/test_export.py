@@ -219,6 +219,15 @@ def test_int8_says_what_it_changes(
     same = [np.mean(labels(tmp_path / "t.xml", p) == labels(tiny, p)) for p in pixels]
     assert change.label_agreement == pytest.approx(np.mean(same), abs=1e-3)
     assert change.label_agreement < 1
+    sized = export(
+        tiny, "openvino", out=tmp_path / "s.xml", precision="int8", calibrate=photos, size=(40, 56)
+    )
+    assert sized.change == change
+    noise = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    same = np.mean(labels(tmp_path / "s.xml", noise) == labels(tmp_path / "t.xml", noise))
+    assert same == 1
+    with pytest.raises(FullyConvError, match="pictures of 40 x 56 .*alone"):
+        labels(tmp_path / "s.xml", pixels[0][:30])
     monkeypatch.setattr("fullyconv.exporting.LEAST_AGREEMENT", 1.0)
     with pytest.raises(FullyConvError, match=r"not written, since too much changes \(int8 by 2"):
         export(

@@ -110,6 +110,23 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
         list(list_photos([]))
 
 
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("ftp://a.org/b.jpg", "ftp is not spoken here; give an http or https address, or download"),
+        ("s3://bucket/b.jpg", "s3 is not spoken here"),
+        ("camera:x", "cameras are numbered; write camera:0"),
+        ("camera:", "cameras are numbered"),
+    ],
+)
+def test_addresses_that_are_not_read(source: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=problem):
+        list(list_photos(source))
+    (tmp_path / "list.txt").write_text(source)
+    with pytest.raises(UsageError, match=problem):
+        list(list_photos(tmp_path / "list.txt"))
+
+
 def test_names_are_given_once(tmp_path: Path) -> None:
     root = touch(tmp_path, "a.jpg", "a.jpg.png", "a.png", "d/a.jpg")
     found = names(list(list_photos(root)))

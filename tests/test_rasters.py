@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import multiprocessing
 import os
 import re
+import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,15 +27,18 @@ from fullyconv.config import model_config
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID, SIFTFLOW_GEOMETRIC, LabelSpace
 from fullyconv.models.create import create_model
+from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
-from fullyconv.prediction.rasters.files import PartFile, write_geotiff, write_polygons
+from fullyconv.prediction.rasters.files import PartFile, write_geotiff
 from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster
+from fullyconv.prediction.rasters.polygons import write_polygons
 from fullyconv.prediction.rasters.raster import is_raster, open_raster
 from fullyconv.prediction.rasters.sources import TiffSource, at_work
 from fullyconv.preprocess import CAFFE
 from fullyconv.runtimes.torch import TorchRuntime
 
 rasterio: Any = pytest.importorskip("rasterio")
+importlib.import_module("rasterio.shutil")
 # rasterio.transform multiplies in a way that its own dependency wants to give up
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 FORKS = multiprocessing.get_context("forkserver")
@@ -91,7 +98,7 @@ def test_a_geotiff_keeps_its_place_and_says_its_classes(tmp_path: Path) -> None:
     source, out = write(tmp_path / "a.tif", image), tmp_path / "out" / "labels.tif"
     tilings: list[Any] = []
     rows: list[int] = []
-    options = RasterOptions(probabilities=True, polygons=True, memory=4 << 20)
+    options = RasterOptions(probabilities=True, polygons="geojson", memory=4 << 20)
     result = label_raster(
         source,
         predictor(),
@@ -143,6 +150,40 @@ def test_polygons_are_the_labels(tmp_path: Path) -> None:
             assert (round(longitude, 1), round(latitude)) == (15.0, 45)
 
 
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_geopackage_holds_the_same_polygons(
+    tmp_path: Path, placed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the raster's own coordinates: drawn again, they are the labels."""
+    fiona = pytest.importorskip("fiona")
+    features = importlib.import_module("rasterio.features")
+    profile = {} if placed else {"crs": None, "transform": None}
+    path = write(tmp_path / "a.tif", pixels(150, 130), **profile)
+    label_raster(path, predictor(), tmp_path / "out.tif", RasterOptions(polygons="gpkg"))
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "a.tif", "out.tif", "out.tif.aux.xml", "out.gpkg"
+    }  # fmt: skip
+    with at_work(rasterio), rasterio.open(tmp_path / "out.tif") as file:
+        labels, transform = file.read(1), file.transform
+    with fiona.open(tmp_path / "out.gpkg") as layer:
+        assert (layer.driver, bool(layer.crs)) == ("GPKG", placed)
+        found = [(f["geometry"].__geo_interface__, f["properties"]["id"]) for f in layer]
+        assert {f["properties"]["category"] for f in layer} <= set(CAMVID.categories)
+    drawn = features.rasterize(found, labels.shape, 255, transform=transform, dtype="uint8")
+    assert np.array_equal(drawn, labels)
+    (tmp_path / "out.gpkg").unlink()
+    (tmp_path / "out.gpkg").mkdir()
+    with pytest.raises(FullyConvError, match=r"out.gpkg: cannot be written .*what is finished is"):
+        write_polygons(tmp_path / "out.gpkg", tmp_path / "out.tif", CAMVID)
+    (tmp_path / "out.gpkg").rmdir()
+    real = fiona.open
+    nothing = contextlib.nullcontext(())
+    monkeypatch.setattr(fiona, "open", lambda *a, **k: real(*a, **k) if k else nothing)
+    with pytest.raises(FullyConvError, match="not all polygons are there; is the disk full"):
+        write_polygons(tmp_path / "out.gpkg", tmp_path / "out.tif", CAMVID)
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("kind", ["npy", "grey", "palette", "16 bits", "scaled", "alpha", "chosen"])
 def test_kinds_of_input(tmp_path: Path, kind: str) -> None:
     image, path = pixels(150, 130), tmp_path / "a.tif"
@@ -174,6 +215,45 @@ def test_kinds_of_input(tmp_path: Path, kind: str) -> None:
         options = {"bands": (3, 2, 1)}
     label_raster(path, predictor(), tmp_path / "out.tif", RasterOptions(**options))
     assert agree(read(tmp_path / "out.tif"), image)
+
+
+@pytest.mark.parametrize("kind", ["BigTIFF", "COG", "JPEG 2000", "npy"])
+def test_formats_of_large_pictures(tmp_path: Path, kind: str) -> None:
+    """Each is what it says it is, and keeps its place where it has one."""
+    image, placed = pixels(150, 130), kind != "npy"
+    path = tmp_path / {"JPEG 2000": "a.jp2", "npy": "a.npy"}.get(kind, "a.tif")
+    if kind == "BigTIFF":
+        write(path, image, BIGTIFF="YES")
+        assert path.read_bytes()[:4] == b"II+\0"
+    elif kind == "npy":
+        np.save(path, image)
+    else:
+        driver = "COG" if kind == "COG" else "JP2OpenJPEG"
+        lossless = {} if kind == "COG" else {"QUALITY": "100", "REVERSIBLE": "YES"}
+        if driver not in rasterio.drivers.raster_driver_extensions().values() and kind != "COG":
+            pytest.skip(f"this GDAL has no {driver}")
+        with at_work(rasterio):
+            rasterio.shutil.copy(write(tmp_path / "t.tif", image), path, driver=driver, **lossless)
+        assert kind != "COG" or b"LAYOUT=IFDS_BEFORE_DATA" in path.read_bytes()[:200]
+        assert kind == "COG" or path.read_bytes()[4:8] == b"jP  "
+    label_raster(path, predictor(), tmp_path / "out.tif", SMALL)
+    assert agree(read(tmp_path / "out.tif"), image)
+    with at_work(rasterio), rasterio.open(tmp_path / "out.tif") as labels:
+        assert (labels.crs is not None) is placed
+        assert placed == (labels.transform.c == 5e5)
+
+
+def test_what_is_transparent_is_void(tmp_path: Path) -> None:
+    image = pixels(150, 130)
+    opaque = np.full_like(image[..., :1], 255)
+    opaque[:40, 20:] = 0
+    path = write(
+        tmp_path / "a.tif", np.concatenate([image, opaque], 2), photometric="RGB", alpha="YES"
+    )
+    label_raster(path, predictor(), tmp_path / "out.tif", SMALL)
+    labels = read(tmp_path / "out.tif")
+    assert ((labels == 255) == (opaque[..., 0] == 0)).all()
+    assert agree(labels, image, opaque[..., 0] != 0)
 
 
 def test_pixels_without_a_value_are_void(tmp_path: Path) -> None:
@@ -289,6 +369,47 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = label_raster(source, predictor(), out, SMALL)
     assert result.resumed == 900
     assert agree(read(out), pixels(900, 100))
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path, small_model: Path) -> None:
+    """The system refuses more than 40 kB a file; rows before stay, and the next run goes on."""
+    source, out = write(tmp_path / "a.tif", pixels(900, 100)), tmp_path / "out"
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        "from fullyconv import cli; sys.exit(cli.run(sys.argv[1:]))"
+    )
+    options = ["predict", str(source), "--model", str(small_model), "--out", str(out)]
+    options += ["--memory", "4"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "a-mask.tif.part: cannot be written (File too large); what is finished is" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (out / "a-mask.tif.part").stat().st_size == 40_000
+    assert cli.run(options) == 0
+    assert read(out / "a-mask.tif").shape == (900, 100)
+
+
+def test_a_compression_that_is_not_known(tmp_path: Path, small_model: Path) -> None:
+    path = write(tmp_path / "a.tif", pixels(90, 100))
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack("<I", content[4:8])
+    (entries,) = struct.unpack("<H", content[start : start + 2])
+    at = next(
+        offset
+        for offset in range(start + 2, start + 2 + 12 * entries, 12)
+        if content[offset : offset + 2] == struct.pack("<H", 259)
+    )
+    content[at + 8 : at + 10] = struct.pack("<H", 65123)
+    path.write_bytes(content)
+    with (
+        pytest.raises(FullyConvError, match=r"a\.tif: .*65123 is not a known COMPRESSION"),
+        open_raster(path),
+    ):
+        pass
+    (said,) = predict([path], model=small_model, out=tmp_path / "out")
+    assert "a.tif: this TIFF has a compression or layout that is not known here; save it" in said
 
 
 def test_two_heads_are_two_files(tmp_path: Path) -> None:
@@ -412,9 +533,11 @@ def test_the_command_reads_rasters_by_rows_and_photographs_whole(
     Image.fromarray(image).save(scenes / "photo.png")
     out = tmp_path / "out"
     command = ["predict", str(scenes), "--model", str(small_model), "--out", str(out)]
-    assert cli.run([*command, "--memory", "8", "--polygons"]) == 1
+    assert cli.run([*command, "--memory", "8", "--polygons", "geojson"]) == 1
     said = capsys.readouterr()
     assert "200 x 300 pixels in " in said.out
+    assert re.search(r"^1 of 2 rasters, 1 of 1 photographs labelled in", said.out, re.MULTILINE)
+    assert "photo.png: polygons are written of rasters, which are read by windows" in said.out
     assert re.search(
         r"bad\.tif: rows 64 to 127, columns 64 to 127 cannot be read, and are", said.err
     )
@@ -428,7 +551,9 @@ def test_the_command_reads_rasters_by_rows_and_photographs_whole(
     with Image.open(out / "photo-mask.png") as mask:
         assert np.array_equal(np.asarray(mask)[sure], expected.labels[sure])
     assert (out / "good-mask.geojson").exists()
-    assert cli.run([*command, "--memory", "8", "--polygons"]) == 1  # what is damaged, again
+    assert (
+        cli.run([*command, "--memory", "8", "--polygons", "geojson"]) == 1
+    )  # what is damaged, again
     assert "2 were labelled before" in capsys.readouterr().out
     with pytest.raises(UsageError, match="is read by windows and becomes a GeoTIFF"):
         cli.run([*command[:1], str(scenes / "good.tif"), *command[2:4], "--out", "-"])
@@ -440,6 +565,7 @@ def test_the_command_reads_rasters_by_rows_and_photographs_whole(
         ({"bands": (0, 1, 2)}, "numbered from 1"),
         ({"scale": (10.0, 10.0)}, r"scale is \(10\.0, 10\.0\); it rises"),
         ({"memory": -5}, "memory is -5 bytes"),
+        ({"polygons": "shp"}, "polygons is 'shp'; they are written as geojson or gpkg"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], problem: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from classifiers import ResNet
 from fullyconv.errors import FullyConvError
-from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.models.backbones import build_backbone
 from fullyconv.models.convolutionalize import convolutionalize
 from fullyconv.models.create import create_model
 from fullyconv.models.dilate import dilate
@@ -90,7 +90,7 @@ def test_a_part_of_a_map_is_what_its_cells_see(network: nn.Module) -> None:
     stages = Stages(network)
     for piece in stages.plan.pieces:
         size = 2 * piece.receptive_field + 2 * piece.period + 64
-        source = torch.zeros(1, source_channels(network, piece.source), 32, size)
+        source = torch.zeros(1, source_channels(stages, piece.source), 32, size)
         cell = piece.cells(size) // 2
         start, stop = piece.sees(cell, cell + 1)
         noise = torch.randn_like(source)
@@ -103,12 +103,10 @@ def test_a_part_of_a_map_is_what_its_cells_see(network: nn.Module) -> None:
         assert not torch.equal(plain, changed)
 
 
-def source_channels(network: nn.Module, name: str) -> int:
+def source_channels(stages: Stages, name: str) -> int:
     if name == "images":
-        return 6 if hasattr(network, "streams") else 3
-    stride = int(name.removeprefix("features"))
-    backbones = [m for m in network.modules() if isinstance(m, Backbone)]
-    return sum(backbone.channels[stride] for backbone in backbones)
+        return 3 * len(stages.streams)
+    return next(piece.channels for piece in stages.plan.pieces if piece.target == name)
 
 
 def test_plan_survives_json(network: nn.Module) -> None:

@@ -230,7 +230,7 @@ def test_a_raster_is_labelled_in_16_bits(trained: Path, root: Path, tmp_path: Pa
     with at_work(rasterio), rasterio.open(tmp_path / "a.tif", "w", nodata=0, **profile) as file:
         file.write(np.where(np.arange(64) < 5, np.uint8(0), np.maximum(pixels, 1)))
     out = tmp_path / "labels.tif"
-    label_raster(tmp_path / "a.tif", predictor, out, RasterOptions(polygons=True))
+    label_raster(tmp_path / "a.tif", predictor, out, RasterOptions(polygons="geojson"))
     with at_work(rasterio), rasterio.open(out) as file:
         labels, colors = file.read(1), file.colormap(1)
         assert (file.dtypes, file.nodata) == (("uint16",), 65535)

@@ -204,12 +204,15 @@ def _write_openvino(
 
     optional("openvino", "deploy")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        plan = write_onnx(network, header, Path(folder) / "graph.onnx", size)
+        any_size = pictures is not None  # those it is calibrated on may have any
+        plan = write_onnx(network, header, Path(folder) / "graph.onnx", None if any_size else size)
         model = read(Path(folder) / "graph.onnx")
         change = None
         if pictures is not None:
             model, change = quantize(model, header, plan, pictures)
             header = replace(header, info={**header.info, "int8": change.to_dict()})
+            if size is not None:
+                model.reshape({"images": [-1, len(header.preprocess.mean), *size]})
         write_openvino(model, header, plan, path, half)
         del model  # it maps the file
     return change

@@ -256,6 +256,15 @@ def _check_undecoded(image: Image.Image) -> None:
         raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
 
 
+def _is_tiff(path: File, content: bytes | None) -> bool:
+    if content is None:
+        if not isinstance(path, str | os.PathLike):
+            return False
+        with Path(path).open("rb") as file:
+            content = file.read(4)
+    return content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 @contextmanager
 def opened(path: File, content: bytes | None = None) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever Pillow raises becomes one sentence with the path.
@@ -284,6 +293,11 @@ def opened(path: File, content: bytes | None = None) -> Iterator[Image.Image]:
     except PermissionError as error:
         raise FullyConvError(f"{path}: no permission to read this file") from error
     except UnidentifiedImageError as error:
+        if _is_tiff(path, content):
+            raise FullyConvError(
+                f"{path}: this TIFF has a compression or layout that is not known here; save it "
+                "anew with another, such as deflate"
+            ) from error
         raise FullyConvError(f"{path}: this is not a picture in any format known here") from error
     except Image.DecompressionBombError as error:
         raise FullyConvError(

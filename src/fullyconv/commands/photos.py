@@ -37,20 +37,23 @@ def each_photo(
     started = time.perf_counter()
     bar = tqdm(unit="photo", disable=None, leave=False)
     film: Any = None  # a second bar, if there is a film
-    count, before = 0, 0
+    before = 0
+    done_of: dict[str, list[bool]] = {}  # of each kind of source: whether each was done
 
     def report(
         path: Path | str, result: Any, files: Sequence[Path], number: int, total: int
     ) -> None:
-        nonlocal count, before, film
-        bar.total, count = total, count + 1
+        nonlocal before, film
+        bar.total = total
         bar.update(number - bar.n)
         if film is not None:
             film.close()
             film = None
         if result is None:  # finished by an earlier run
             before += 1
-        elif isinstance(result, FullyConvError):
+            return
+        done_of.setdefault(_kind(path, result), []).append(not isinstance(result, FullyConvError))
+        if isinstance(result, FullyConvError):
             bar.write(f"fcn: {result}", file=sys.stderr)
         else:
             bar.write(f"{path} {describe(result)}")
@@ -69,10 +72,10 @@ def each_photo(
         if film is not None:
             film.close()
         bar.close()
-    worked, seconds = count - before, time.perf_counter() - started
+    worked, seconds = sum(map(len, done_of.values())), time.perf_counter() - started
     rate = f", {worked / seconds:.1f} per second" if worked > 1 else ""
-    count_done = f"{worked - len(failures)} of {worked} photographs"
-    print(f"{where}\n{count_done} {done} in {seconds:.1f} s{rate}")
+    counts = [f"{sum(good)} of {len(good)} {kind}" for kind, good in done_of.items()]
+    print(f"{where}\n{', '.join(counts) or '0 of 0 photographs'} {done} in {seconds:.1f} s{rate}")
     if before:
         print(f"{before} were {done} before; --again does them again")
     if failures:
@@ -82,3 +85,14 @@ def each_photo(
         if len(failures) > _LISTED:
             print(f"  and {len(failures) - _LISTED} more, named in {where}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _kind(path: Path | str, result: Any) -> str:
+    """What a source is called; of one that failed, by its looks."""
+    from fullyconv.prediction.photos import kind_of
+
+    if kind_of(path) in ("clip", "camera"):
+        return "films"
+    failed = isinstance(result, FullyConvError)
+    looks = failed and Path(path).suffix.lower() in (".tif", ".tiff", ".npy", ".jp2")
+    return "rasters" if looks or hasattr(result, "resumed") else "photographs"

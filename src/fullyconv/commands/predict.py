@@ -25,10 +25,10 @@ def predict(
     every: int = 1,
     frames: Literal["drop", "queue"] = "drop",
     tiles: tyro.conf.FlagCreatePairsOff[bool] = False,
-    bands: tuple[int, ...] = (),
-    scale: tuple[float, float] | None = None,
-    polygons: tyro.conf.FlagCreatePairsOff[bool] = False,
-    memory: int | None = None,
+    bands: Annotated[tuple[int, ...], tyro.conf.arg(metavar="BAND ...")] = (),
+    scale: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH")] = None,
+    polygons: Literal["no", "geojson", "gpkg"] = "no",
+    memory: Annotated[int | None, tyro.conf.arg(metavar="MB")] = None,
 ) -> int:
     """Label every pixel of photographs of any size, and of films.
 
@@ -53,9 +53,10 @@ def predict(
         frames: Of cameras: drop frames to keep up, or queue them (up to 100).
         tiles: Read everything by windows, as is done with georeferenced rasters and with what is
             too large for memory; their labels become GeoTIFFs.
-        bands: Of rasters: the bands that are red, green and blue, from 1.
+        bands: Of rasters: the bands that are red, green and blue, from 1; of a network trained on
+            bands, those in the order of training.
         scale: Of rasters: the numbers that become black and white.
-        polygons: Of rasters: write the labels as GeoJSON, too.
+        polygons: Of rasters: write the labels as polygons, too: geojson, or gpkg (GeoPackage).
         memory: Megabytes that labelling may take; what takes more is done in tiles.
     """
     from fullyconv.prediction import predicting as verb
@@ -79,10 +80,7 @@ def predict(
         sys.stdout.buffer.flush()
         return 0
 
-    from fullyconv.prediction.rasters.labelling import RasterOptions
-
-    megabytes = None if memory is None else memory * 10**6
-    raster = RasterOptions(bands or None, scale, polygons=polygons, memory=megabytes)
+    raster = _raster_options(bands, scale, polygons, memory)
 
     def run(report: Report, tick: Tick, say: Say) -> list[str]:
         return verb.predict(
@@ -91,6 +89,16 @@ def predict(
         )  # fmt: skip
 
     return each_photo(run, _described, "labelled", out / verb.SUMMARY)
+
+
+def _raster_options(
+    bands: tuple[int, ...], scale: tuple[float, float] | None, polygons: str, memory: int | None
+) -> Any:
+    from fullyconv.prediction.rasters.labelling import RasterOptions
+
+    megabytes = None if memory is None else memory * 10**6
+    polygons = "" if polygons == "no" else polygons
+    return RasterOptions(bands or None, scale, polygons=polygons, memory=megabytes)
 
 
 def _described(result: Any) -> str:

@@ -12,8 +12,15 @@ from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
 from fullyconv.models.fcn import Head
 from fullyconv.models.fusion import LateFusion
 from fullyconv.models.geometry import CoordMap, merge
-from fullyconv.models.layers import cells, trace
+from fullyconv.models.layers import Parallel, Residual, cells, trace
 from fullyconv.models.plan import Landing, Piece, Plan
+
+_CUTS = (Residual, nn.Sequential, Parallel, nn.MaxPool2d)  # maps are narrow behind them
+_SEEN = 5  # cells along an axis that a piece sees at least, if there is another behind it
+# measured with OpenVINO: multiplications that take as long as handing a number from piece to piece,
+# and the share of a piece's own that this may come to
+_HANDED, _SHARE = 240, 0.25
+_LARGE = 4096  # cells along an axis, beside which padding does not count
 
 
 class Stages(nn.Module):
@@ -24,6 +31,7 @@ class Stages(nn.Module):
 
     Attributes:
         plan: Its geometry.
+        steps: Of each stream: its layers in short runs, as of :func:`steps`.
         shortcuts: For each stream, a quicker way from the image to all features; see
             :meth:`shorten`.
 
@@ -39,11 +47,12 @@ class Stages(nn.Module):
         self.shortcuts = nn.ModuleList()
         found = [stream.backbone for stream in self.streams]
         self._backbones = [backbone for backbone in found if isinstance(backbone, Backbone)]
+        self.steps = [steps(backbone) for backbone in self._backbones]
         self._heads = [
             [module for module in stream.modules() if isinstance(module, Head)]
             for stream in self.streams
         ]
-        self.plan = _plan(self._backbones, self._heads[0])
+        self.plan = _plan(self._backbones[0], self.steps, self._heads[0][0])
 
     def shorten(self, how: Callable[[Backbone], nn.Module]) -> None:
         """Give each backbone a module that makes the same features of whole images, but quicker.
@@ -67,7 +76,12 @@ class Stages(nn.Module):
             wanted: Names of maps.
         """
         maps = dict(given)
-        if "images" in maps and wanted != ["features8"]:
+        last = self.plan.pieces[-1].target
+        if (
+            self.shortcuts
+            and "images" in maps
+            and {"scores", self.plan.scored[0], last} & {*wanted}
+        ):
             self._from_images(maps)
         for name in wanted:
             self._make(name, maps)
@@ -86,8 +100,7 @@ class Stages(nn.Module):
     def _from_images(self, maps: dict[str, Tensor]) -> None:
         """Every feature map at once: there may be a shorter way than layer after layer."""
         parts = self._streams(maps["images"])
-        ways = self.shortcuts or self._backbones
-        features = [way(part) for way, part in zip(ways, parts, strict=True)]
+        features = [way(part) for way, part in zip(self.shortcuts, parts, strict=True)]
         for stride in features[0]:
             maps.setdefault(f"features{stride}", _joined([f[stride] for f in features]))
 
@@ -111,12 +124,10 @@ class Stages(nn.Module):
         else:
             piece = next(p for p in self.plan.pieces if p.target == name)
             self._make(piece.source, maps)
-            stage = name.removeprefix("features")
             parts = self._streams(maps[piece.source])
-            made = [
-                b.stages[stage](b.whole(part) if piece.source == "images" else part)
-                for b, part in zip(self._backbones, parts, strict=True)
-            ]
+            if piece.source == "images":
+                parts = [b.whole(part) for b, part in zip(self._backbones, parts, strict=True)]
+            made = [run[name](part) for run, part in zip(self.steps, parts, strict=True)]
             maps[name] = _joined(made)
 
     def _fuse(self, scores: Sequence[Tensor]) -> Tensor:
@@ -140,14 +151,62 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]
 
 
-def _plan(backbones: Sequence[Backbone], heads: Sequence[Head]) -> Plan:
-    backbone, head = backbones[0], heads[0]
+def steps(backbone: Backbone) -> dict[str, nn.Module]:
+    """The layers of a backbone in runs, by the map that each makes; they share its weights.
+
+    The more runs, the less each sees of the map before it, and the less is computed twice where a
+    picture is cut into tiles. They end behind blocks and poolings, whose maps take little memory.
+
+    Returns:
+        ``features8.1``, ``features8.2``, ... ``features8``, ``features16.1``, ...
+    """
+    found: dict[str, nn.Module] = {}
+    for tap, stage in backbone.stages.items():
+        *inner, last = _runs(stage)
+        found |= {f"features{tap}.{number}": run for number, run in enumerate(inner, 1)}
+        found[f"features{tap}"] = last
+    return found
+
+
+def _runs(stage: nn.Module) -> list[nn.Module]:
+    if type(stage) is not nn.Sequential:
+        return [stage]
+    runs: list[nn.Sequential] = []
+    layers: list[nn.Module] = []
+    for layer in stage:
+        layers.append(layer)
+        run = nn.Sequential(*layers)
+        if isinstance(layer, _CUTS) and _is_worth_a_cut(run):
+            runs.append(run)
+            layers = []
+    rest = nn.Sequential(*layers)
+    if runs and not _has_weights(rest):
+        rest = nn.Sequential(*runs.pop(), *rest)
+    return [*runs, rest]
+
+
+def _is_worth_a_cut(run: nn.Sequential) -> bool:
+    """Whether what another piece behind these layers saves is more than handing their map on."""
+    if not _has_weights(run):
+        return False
+    at = merge(trace(run, CoordMap(), axis) for axis in (0, 1))
+    if at.receptive_field < _SEEN:
+        return False
+    channels, _, work = _load(run, _LARGE)
+    return channels * _HANDED <= _SHARE * work * int(at.stride) ** 2
+
+
+def _has_weights(run: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in run.modules())
+
+
+def _plan(backbone: Backbone, steps: Sequence[Mapping[str, nn.Module]], head: Head) -> Plan:
     pieces, source, multiple = [], "images", 1
     if isinstance(backbone, PaddedBackbone):
         multiple = backbone.multiple
-    for name, stage in backbone.stages.items():
-        pieces.append(_piece(source, name, stage, backbone, multiple, len(backbones)))
-        source = f"features{name}"
+    for name, run in steps[0].items():
+        pieces.append(_piece(source, name, run, backbone, multiple, len(steps)))
+        source = name
     *skips, landing = (_landing(head, name) for name in (*map(str, head.taps[1:]), "1"))
     coarsest = backbone.maps[head.taps[0]]
     seen = head.map.receptive_field - coarsest.receptive_field
@@ -164,7 +223,7 @@ def _landing(head: Head, name: str) -> Landing:
 
 
 def _piece(
-    source: str, name: str, stage: nn.Module, backbone: Backbone, multiple: int, streams: int
+    source: str, target: str, stage: nn.Module, backbone: Backbone, multiple: int, streams: int
 ) -> Piece:
     at = merge(trace(stage, CoordMap(), axis) for axis in (0, 1))
     stride = int(at.stride)
@@ -181,11 +240,11 @@ def _piece(
         for n in range(1, 10 * period + 10 * at.receptive_field)
         if all(0 < count(m) == count(m + period) - period // stride for m in range(n, n + period))
     )
-    floats, work = _load(stage, first + 512 * period)
+    channels, floats, work = _load(stage, first + 512 * period)
     return Piece(
         source=source,
-        target=f"features{name}",
-        channels=streams * backbone.channels[int(name)],
+        target=target,
+        channels=streams * channels,
         stride=stride,
         start=at.start,
         receptive_field=at.receptive_field,
@@ -196,8 +255,11 @@ def _piece(
     )
 
 
-def _load(stage: nn.Module, size: int) -> tuple[int, int]:
-    """Numbers that the widest layer holds and multiplications, per source cell; none is done."""
+def _load(stage: nn.Module, size: int) -> tuple[int, int, int]:
+    """Channels that are made, and per source cell: numbers of the widest layer, multiplications.
+
+    None of these is done.
+    """
     widest = work = 0
 
     def measure(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
@@ -212,8 +274,8 @@ def _load(stage: nn.Module, size: int) -> tuple[int, int]:
     channels = convolutions[0].in_channels
     try:
         source = torch.empty(1, channels, size, size, device="meta")
-        torch.func.functional_call(stage, state, (source,))
+        made: Tensor = torch.func.functional_call(stage, state, (source,))
     finally:
         for hook in hooks:
             hook.remove()
-    return ceil(widest / size**2), ceil(work / size**2)
+    return made.shape[1], ceil(widest / size**2), ceil(work / size**2)

@@ -41,11 +41,12 @@ def is_read_by_rows(
 ) -> bool:
     """Whether a source is read by windows, and becomes a GeoTIFF.
 
-    Not for networks of bands, which take numbers as they are.
+    Of networks of bands, arrays are usual pictures.
     """
-    if predictor.header.preprocess.bands or kind_of(photo.path) != "photo":
+    if kind_of(photo.path) != "photo":
         return False
-    return always or is_raster(photo.path)
+    bands = predictor.header.preprocess.bands
+    return always or is_raster(photo.path, arrays=not bands)
 
 
 def _said_of(made: RasterResult) -> str:
@@ -103,6 +104,7 @@ class Labelling:
         self.report, self.manner = report, manner
         self.failures: list[str] = []
         self.number = 0
+        self.without_polygons = False  # whether that was said
         self.heads = tuple(predictor.header.heads)
 
     def label(self, sources: Iterator[Photo]) -> None:
@@ -114,12 +116,25 @@ class Labelling:
             for photo in group:
                 way(photo)
 
+    def _say_what_is_without_polygons(self, photo: Photo) -> None:
+        say, options = self.manner.say, self.manner.raster
+        if options.polygons and say is not None and not self.without_polygons:
+            self.without_polygons = True
+            say(
+                f"{photo.path}: polygons are written of rasters, which are read by windows, alone; "
+                "with --tiles photographs are read so"
+            )
+
     def _way(self, photo: Photo) -> Callable[[Photo], None] | None:
         """What labels a source that is no photograph."""
         if is_film(photo):
+            self._say_what_is_without_polygons(photo)
             return self.film
         by_rows = is_read_by_rows(photo, self.predictor, always=self.manner.tiles)
-        return self.raster if by_rows else None
+        if by_rows:
+            return self.raster
+        self._say_what_is_without_polygons(photo)
+        return None
 
     def photos(self, photos: Iterator[Photo]) -> None:
         """Label still pictures."""

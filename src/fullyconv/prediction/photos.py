@@ -76,9 +76,11 @@ def find_photos(
 
     Raises:
         FullyConvError: If a source names nothing, or a list cannot be read.
+        UsageError: If it is an address of another kind, or a camera without a number.
     """
     for source in sources:
         text, path = os.fspath(source), Path(source)
+        _refuse_address(text)
         if kind_of(text) not in ("photo", "clip"):
             yield text, Path()
         elif text.startswith("@") or (path.suffix.lower() == ".txt" and not path.is_dir()):
@@ -92,6 +94,19 @@ def find_photos(
             yield from found
         else:
             yield from ((file, Path()) for file in _fitting(text))
+
+
+def _refuse_address(text: str) -> None:
+    """Say what is wrong with what looks like an address or a camera, and is none that is read."""
+    scheme = re.match(r"(\w[\w+.-]+)://", text)
+    if scheme and kind_of(text) != "url":
+        raise UsageError(
+            f"{text}: {scheme[1]} is not spoken here; give an http or https address, or download "
+            "the file and name it"
+        )
+    looks = kind_of(text) == "photo" and text.lower().startswith("camera:")
+    if looks and not Path(text).exists():
+        raise UsageError(f"{text}: cameras are numbered; write camera:0 for the first")
 
 
 def _fitting(source: str) -> list[Path]:
@@ -137,6 +152,7 @@ def _listed(path: Path) -> Iterator[tuple[Path | str, Path]]:
     if not given:
         raise FullyConvError(f"{path}: this list names nothing; write one path on each line")
     for name in given:
+        _refuse_address(name)
         if kind_of(name) not in ("photo", "clip"):
             yield name, Path()
             continue

@@ -18,6 +18,8 @@ _HEAD_NUMBERS = 1 << 24  # that the head works on at once, about: 64 MB
 _HELD = 2.5  # times the widest layer's numbers that the engine holds, at once
 _MOVED = 60  # multiplications that take as long as reading or writing a number of that layer
 _NEAR = 13_000_000  # numbers up to which that is so; of larger layers it takes twice as long
+_CLEARED = 0  # multiplications that take as long as the system's clearing of a number's memory,
+_AGAIN = 4_000_000  # which it does for larger layers, once for each row of tiles
 _GROWTH = 1.25  # from one side that is tried to the next
 
 
@@ -283,18 +285,35 @@ def _choose(space: _Space, budget: int) -> tuple[list[_Option], int]:
     """The options that take the least time within a budget, or else the least memory; its bytes."""
     best: tuple[float, list[_Option], int] | None = None
     every = [space.options(number) for number in range(len(space.plan.pieces))]
-    levels = {min(option.engine for option in options) for options in every}
-    top = max(levels)  # the engine must hold the smallest tile of each piece
-    while top < max(budget, 2 * max(levels)):
+    least = max(min(option.engine for option in options) for options in every)
+    top = least  # the engine must hold the smallest tile of each piece
+    while top < max(budget, 2 * least):
         fitting = [_fastest([o for o in options if o.engine <= top]) for options in every]
-        for chosen in product(*fitting):
-            memory = space.memory(chosen)
-            cost = sum(o.cost for o in chosen) if memory <= budget else 1e30 * memory
-            if best is None or cost < best[0]:
-                best = cost, list(chosen), memory
+        chosen = _spend(fitting, budget - space.memory([options[0] for options in fitting]))
+        memory = space.memory(chosen)
+        cost = sum(o.cost for o in chosen) if memory <= budget else 1e30 * memory
+        if best is None or cost < best[0]:
+            best = cost, chosen, memory
         top = ceil(top * _GROWTH)
     assert best is not None
     return best[1:]
+
+
+def _spend(fitting: Sequence[Sequence[_Option]], free: int) -> list[_Option]:
+    """An option for each piece: from the fewest rows on, more where a byte saves the most time."""
+    chosen = [options[0] for options in fitting]
+    while True:
+        steps = [
+            ((now.cost - other.cost) / (other.rows - now.rows), number, other)
+            for number, (now, options) in enumerate(zip(chosen, fitting, strict=True))
+            for other in options
+            if 0 < other.rows - now.rows <= free
+        ]
+        if not steps:
+            return chosen
+        _, number, other = max(steps, key=lambda step: step[0])
+        free -= other.rows - chosen[number].rows
+        chosen[number] = other
 
 
 def _fastest(options: Sequence[_Option]) -> list[_Option]:
@@ -339,6 +358,9 @@ class _Space:
             done *= extent * parts if parts > 1 else _extent(piece, count)
         moved = _MOVED * (1 if piece.floats * area <= _NEAR else 2)
         cost = float(done) * (piece.work + moved * piece.floats)
+        if piece.floats * area > _AGAIN:
+            down = max(1, -(-(counts[0] - margin) // max(1, sides[0] - margin)))
+            cost += float(_CLEARED) * down * piece.floats * area
         engine = round(4 * _HELD * piece.floats) * area
         height = min(sides[0], counts[0])
         scale = self.cells["images"][0] / counts[0]

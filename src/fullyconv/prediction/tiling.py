@@ -99,8 +99,9 @@ def label_bands(
     Raises:
         FullyConvError: What ``read``, ``prepare`` or the engine raises.
     """
-    with _Ahead(read, [(part.start, part.stop) for part in tiling.rows[0]]) as rows:
-        yield from _Stream(runtime, rows, prepare, tiling).bands(start)
+    parts = [(part.start, part.stop) for part in tiling.rows[0]]
+    with _Ahead(read, parts) as rows, ThreadPoolExecutor(1) as engine:
+        yield from _Stream(runtime, engine, rows, prepare, tiling).bands(start)
 
 
 def picture_scores(
@@ -211,8 +212,16 @@ class _Rows:
 class _Stream:
     """The maps of a picture, each made as far down as the next one needs it."""
 
-    def __init__(self, runtime: Runtime, pixels: _Ahead, prepare: Prepare, tiling: Tiling) -> None:
-        self.runtime, self.pixels, self.prepare, self.tiling = runtime, pixels, prepare, tiling
+    def __init__(
+        self,
+        runtime: Runtime,
+        engine: ThreadPoolExecutor,
+        pixels: _Ahead,
+        prepare: Prepare,
+        tiling: Tiling,
+    ) -> None:
+        self.runtime, self.engine = runtime, engine
+        self.pixels, self.prepare, self.tiling = pixels, prepare, tiling
         self.plan = tiling.plan
         self.maps = {name: _Rows() for name in tiling.cells}
         self.next = [0] * len(tiling.rows)
@@ -264,26 +273,14 @@ class _Stream:
         pixels = self.pixels(self.next[0] - 1) if piece.source == "images" else None
         if pixels is None:
             self._need(piece.source, part.stop)
-        wanted = self._wanted(piece.target)
-        width = self.tiling.cells[piece.target][1]
-        blocks: dict[str, NDArray[np.float32]] = {}
-        for column in self.tiling.columns[stage]:
+
+        def given(column: Part) -> Maps:
             span = (column.start, column.stop)
             if pixels is None:
-                source = self.maps[piece.source].get((part.start, part.stop), span)
-            else:
-                source = self.prepare(pixels[:, slice(*span)])[None]
-            made = self._tile({piece.source: source}, piece.target, part, column)
-            for name in wanted:
-                array = made
-                if name != piece.target:
-                    array = self.runtime.run({piece.target: made}, [name])[name]
-                if name not in blocks:
-                    shape = (array.shape[1], part.last - part.first, width)
-                    blocks[name] = np.empty(shape, np.float32)
-                blocks[name][:, :, column.first : column.last] = array[0]
-        for name, block in blocks.items():
-            self.maps[name].put(block)
+                return {piece.source: self.maps[piece.source].get((part.start, part.stop), span)}
+            return {piece.source: self.prepare(pixels[:, slice(*span)])[None]}
+
+        self._make(stage, part, given, self._wanted(piece.target))
         self._forget(piece.source, stage)
         # engines keep what a piece took; the next piece's tiles shall have that memory
         getattr(self.runtime, "release", _nothing)()
@@ -294,12 +291,35 @@ class _Stream:
         scored = target.replace("features", "scores")
         return [target] * read + [scored] * (scored in self.plan.scored)
 
-    def _tile(self, given: Maps, target: str, part: Part, column: Part) -> NDArray[np.float32]:
-        """The cells of a tile that no cut spoils, contiguous."""
-        made = self.runtime.run(given, [target])[target]
+    def _make(
+        self, stage: int, part: Part, given: Callable[[Part], Maps], wanted: Sequence[str]
+    ) -> None:
+        """Rows of maps that lie on one grid, tile by tile: the cells that no cut spoils."""
         rows = slice(part.first - part.offset, part.last - part.offset)
-        columns = slice(column.first - column.offset, column.last - column.offset)
-        return np.ascontiguousarray(made[:, :, rows, columns])
+        width = self.tiling.cells[wanted[0]][1]
+        blocks: dict[str, NDArray[np.float32]] = {}
+        for column, made in self._run(self.tiling.columns[stage], given, wanted):
+            inside = slice(column.first - column.offset, column.last - column.offset)
+            for name in wanted:
+                cells = made[name][0][:, rows, inside]
+                if name not in blocks:
+                    blocks[name] = np.empty((*cells.shape[:2], width), np.float32)
+                blocks[name][:, :, column.first : column.last] = cells
+        for name, block in blocks.items():
+            self.maps[name].put(block)
+
+    def _run(
+        self, columns: Sequence[Part], given: Callable[[Part], Maps], wanted: Sequence[str]
+    ) -> Iterator[tuple[Part, Maps]]:
+        """Tiles through the engine; while it is at one, the next is made ready for it."""
+        before: tuple[Part, Future[dict[str, NDArray[np.float32]]]] | None = None
+        for column in columns:
+            future = self.engine.submit(self.runtime.run, given(column), wanted)
+            if before is not None:
+                yield before[0], before[1].result()
+            before = column, future
+        if before is not None:
+            yield before[0], before[1].result()
 
     def _fuse(self) -> None:
         """The next rows of fused scores."""
@@ -307,17 +327,12 @@ class _Stream:
         rows = self._tap_rows(part)
         for name, (_, stop) in rows.items():
             self._need(name, stop)
-        block = None
-        for column in self.tiling.columns[-1]:
+
+        def given(column: Part) -> Maps:
             spans = _taps(self.plan, self.tiling.cells, column, axis=1)
-            given = {name: self.maps[name].get(rows[name], spans[name]) for name in rows}
-            made = self._tile(given, "scores", part, column)
-            if block is None:
-                width = self.tiling.cells["scores"][1]
-                block = np.empty((made.shape[1], part.last - part.first, width), np.float32)
-            block[:, :, column.first : column.last] = made[0]
-        assert block is not None
-        self.maps["scores"].put(block)
+            return {name: self.maps[name].get(rows[name], spans[name]) for name in rows}
+
+        self._make(-1, part, given, ["scores"])
         if self.next[-1] < len(self.tiling.rows[-1]):
             for name, (first, _) in self._tap_rows(self.tiling.rows[-1][self.next[-1]]).items():
                 self.maps[name].forget(first)

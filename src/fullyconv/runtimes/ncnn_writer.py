@@ -81,18 +81,21 @@ def network_graph(
     """
     graph = Graph(winograd)
     backbones = _backbones(stages)
-    layers = [backbone if size is None else elide(backbone, size) for backbone in backbones]
+    layers: list[dict[str, nn.Module]] = stages.steps
+    if size is not None:
+        elided = [elide(backbone, size) for backbone in backbones]
+        layers = [{f"features{tap}": s for tap, s in b.stages.items()} for b in elided]
     heads = [_heads(stream) for stream in stages.streams]
     name = graph.input("images", sum(_in_channels(backbone) for backbone in backbones))
     windows: Sequence[str] = []
-    for piece in stages.plan.pieces:
-        parts = [b.stages[piece.target.removeprefix("features")] for b in layers]
+    for target in layers[0]:
+        parts = [runs[target] for runs in layers]
         # what the picture reaches goes on from window to window, all else from whole maps
         laid = isinstance(parts[0], Laid) and bool(windows)
         given = windows if laid else _shares(graph, name, len(layers))
         pairs = [_add_stage(graph, part, x) for part, x in zip(parts, given, strict=True)]
         windows = [window for window, _ in pairs]
-        name = graph.keep(graph.concat([whole for _, whole in pairs]), piece.target)
+        name = graph.keep(graph.concat([whole for _, whole in pairs]), target)
     _add_scores(graph, stages, heads)
     _add_logits(graph, heads[0][0])
     return graph

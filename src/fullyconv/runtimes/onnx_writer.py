@@ -54,7 +54,8 @@ class NamedMaps(nn.Module):
         plan, run = self.stages.plan, self.stages.run
         maps = {"images": images}
         if self.stages.shortcuts:
-            maps |= run({"images": images}, [piece.target for piece in plan.pieces])
+            taps = [piece.target for piece in plan.pieces if "." not in piece.target]
+            maps |= run({"images": images}, taps)
         else:
             for piece in plan.pieces:
                 maps |= run({piece.source: maps[piece.source]}, [piece.target])

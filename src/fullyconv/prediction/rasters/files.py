@@ -1,4 +1,4 @@
-"""Labels of a raster on disk: rows as they are finished, then a GeoTIFF of them, and polygons."""
+"""Labels of a raster on disk: rows as they are finished, then a GeoTIFF of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -16,7 +15,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from fullyconv.errors import FullyConvError
-from fullyconv.files import write_text, write_whole
+from fullyconv.files import write_text
 from fullyconv.labels import Ids, LabelSpace
 from fullyconv.prediction.rasters.sources import at_work, gdal
 
@@ -108,6 +107,7 @@ def write_geotiff(
         "blockysize": _TILE,
         "compress": "deflate",
         "interleave": "band",
+        "NUM_THREADS": "ALL_CPUS",
         "BIGTIFF": "IF_SAFER",
         **place,
     }
@@ -145,7 +145,7 @@ def _describe(file: Any, space: LabelSpace, layers: bool) -> None:
 
 def _check(library: Any, path: Path, part: PartFile, layers: bool) -> None:
     """Read it back: GDAL does not always say that a disk was full."""
-    with library.open(path) as file:
+    with library.open(path, NUM_THREADS="ALL_CPUS") as file:
         for start, rows in part.rows():
             window = ((start, start + len(rows)), (0, part.shape[-1]))
             written = file.read(window=window)
@@ -159,50 +159,6 @@ def _names(space: LabelSpace) -> str:
         '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
         f"{names}\n    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
     )
-
-
-def write_polygons(path: Path, labels: Path, space: LabelSpace) -> int:
-    """Write what is of one class and hangs together as polygons, GeoJSON.
-
-    Longitude and latitude, as GeoJSON has them, where the labels have a coordinate system; else
-    their transform's, or columns and rows. All polygons are in memory at once, but no labels.
-
-    Args:
-        path: The file.
-        labels: A GeoTIFF of :func:`write_geotiff`.
-        space: The classes.
-
-    Returns:
-        How many polygons there are.
-
-    Raises:
-        FullyConvError: If it cannot be written.
-    """
-    library = gdal()
-    features, warp = import_module("rasterio.features"), import_module("rasterio.warp")
-    count = 0
-
-    def write(file: Any) -> None:
-        nonlocal count
-        file.write(b'{"type": "FeatureCollection", "features": [')
-        with at_work(library), library.open(labels) as raster:
-            found = features.shapes(library.band(raster, 1), transform=raster.transform)
-            for shape, value in found:
-                if value == space.ignore_index:
-                    continue
-                if raster.crs:
-                    shape = warp.transform_geom(raster.crs, "OGC:CRS84", shape)
-                feature = {
-                    "type": "Feature",
-                    "properties": {"id": int(value), "category": space.categories[int(value)]},
-                    "geometry": shape,
-                }
-                file.write((",\n" if count else "\n").encode() + json.dumps(feature).encode())
-                count += 1
-        file.write(b"\n]}\n")
-
-    write_whole(path, write)
-    return count
 
 
 def remove(paths: Sequence[Path]) -> None:

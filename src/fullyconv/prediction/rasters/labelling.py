@@ -17,7 +17,8 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace, id_type
 from fullyconv.prediction.predictor import Predictor
-from fullyconv.prediction.rasters.files import PartFile, remove, write_geotiff, write_polygons
+from fullyconv.prediction.rasters.files import PartFile, remove, write_geotiff
+from fullyconv.prediction.rasters.polygons import POLYGON_FORMATS, write_polygons
 from fullyconv.prediction.rasters.raster import Raster, open_raster
 from fullyconv.prediction.rasters.sources import gdal
 from fullyconv.prediction.tile_plan import Tiling, plan_tiles
@@ -25,7 +26,7 @@ from fullyconv.prediction.tiling import Band, label_bands, map_cells
 
 _SHARE = 4  # of the available memory, one part of so many is used
 _MOST = 1 << 30  # bytes, so that all of the program takes less than 1.5
-_WAITING = 2  # bands that may wait to be written
+_WAITING = 16  # bands that may wait to be written, some megabytes each: they come many at once
 _NEAR = 1e-2  # by which the scores of one model may differ between engines, of the largest
 
 
@@ -37,7 +38,7 @@ class RasterOptions:
         bands: Its channels to take, from 1, as red, green, blue; None for all that there are.
         scale: Values that become black and white; None for the whole range of 8 or 16 bits.
         probabilities: Write them too: a layer of 8 bits per class, 255 being 1.
-        polygons: Write GeoJSON too.
+        polygons: Write them too: ``"geojson"`` or ``"gpkg"``; empty for none.
         memory: Bytes that tiles may take; None for a quarter of what is free, at most 1 GiB.
 
     Raises:
@@ -47,7 +48,7 @@ class RasterOptions:
     bands: tuple[int, ...] | None = None
     scale: tuple[float, float] | None = None
     probabilities: bool = False
-    polygons: bool = False
+    polygons: str = ""
     memory: int | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +58,10 @@ class RasterOptions:
             raise UsageError(f"scale is {self.scale}; it rises from what becomes black to white")
         if self.memory is not None and self.memory <= 0:
             raise UsageError(f"memory is {self.memory} bytes; it must be above 0")
+        if self.polygons and self.polygons not in POLYGON_FORMATS:
+            raise UsageError(
+                f"polygons is {self.polygons!r}; they are written as {' or '.join(POLYGON_FORMATS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def label_raster(
         source: The raster; see :func:`fullyconv.prediction.rasters.raster.open_raster`.
         predictor: The model.
         out: GeoTIFF of the labels; further files are named after it (``NAME-probs.tif``,
-            ``NAME.geojson``, ``NAME-HEAD.tif``).
+            ``NAME.geojson`` or ``NAME.gpkg``, ``NAME-HEAD.tif``).
         options: What is made.
         before: Told of the tiles, and of the rows that are done, before the work starts.
         progress: Told of the rows that are done, after each band.
@@ -138,10 +143,12 @@ def label_raster(
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{out}: labels of a raster are a GeoTIFF, whose name ends in .tif")
     preprocess, runtime = predictor.header.preprocess, predictor.runtime
-    if preprocess.dtype != np.uint8:
+    if "depth" in preprocess.inputs:
         raise FullyConvError(f"{source}: this network takes depth, which no raster here has")
     channels = len(preprocess.mean)
-    with open_raster(source, options.bands, options.scale, channels) as raster:
+    with open_raster(
+        source, options.bands, options.scale, channels, numbers=preprocess.bands
+    ) as raster:
         height, width = raster.source.height, raster.source.width
         outputs = _outputs(out, predictor, height, width, options)
         journal = _Journal(out, _job(raster, predictor, options))
@@ -151,7 +158,7 @@ def label_raster(
             runtime.plan,
             map_cells(runtime, channels, height, width),
             budget=options.memory or _budget(),
-            pixel_bytes=channels,
+            pixel_bytes=channels * preprocess.dtype.itemsize,
             classes=sum(o.space.num_classes for o in outputs if not o.layers),
             sides=sides,
         )
@@ -243,7 +250,8 @@ def _job(raster: Raster, predictor: Predictor, options: RasterOptions) -> dict[s
     status = raster.path.stat()
     preprocess = predictor.header.preprocess
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, len(preprocess.mean)), np.uint8)
-    said = predictor.runtime.run({"images": preprocess(noise)[None]}, ["scores"])["scores"]
+    images = preprocess(noise.astype(preprocess.dtype))[None]
+    said = predictor.runtime.run({"images": images}, ["scores"])["scores"]
     return {
         "source": str(raster.path.resolve()),
         "bytes": status.st_size,
@@ -252,6 +260,7 @@ def _job(raster: Raster, predictor: Predictor, options: RasterOptions) -> dict[s
         "scale": None if raster.scale is None else list(raster.scale),
         "probabilities": options.probabilities,
         "categories": list(predictor.labels.categories),
+        "pieces": [piece.target for piece in predictor.runtime.plan.pieces],
         "scores": said.mean((0, 2, 3)).astype(float).round(6).tolist(),
     }
 
@@ -282,7 +291,7 @@ def _finish(
         write_geotiff(output.path, output.part, output.space, place, output.layers)
         files.append(output.path)
         if options.polygons and not output.layers:
-            path = output.path.with_suffix(".geojson")
+            path = output.path.with_suffix(f".{options.polygons}")
             write_polygons(path, output.path, output.space)
             files.append(path)
     return files

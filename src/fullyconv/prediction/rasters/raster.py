@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import IMAGE_SUFFIXES, MAX_PIXELS
 from fullyconv.prediction.rasters.sources import Source, open_source
+from fullyconv.preprocess import Pixels
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Raster:
         source: What is read from it.
         bands: Channels that are taken, from 0, in the order red, green, blue.
         scale: Values that become 0 and 255, and between; None for the whole range of the type.
+        numbers: Whether they are taken as they are, for networks of bands; NaN where there is none.
         damaged: Blocks that could not be read: rows and columns, from and up to. They are black.
     """
 
@@ -34,11 +36,15 @@ class Raster:
     source: Source
     bands: tuple[int, ...]
     scale: tuple[float, float] | None = None
+    numbers: bool = False
     damaged: list[tuple[int, int, int, int]] = field(default_factory=list)
     _unknown: deque[tuple[int, NDArray[np.bool_]]] = field(default_factory=deque, repr=False)
 
-    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Rows (stop - start, W, bands) uint8; called for rising ranges, which may overlap."""
+    def read(self, start: int, stop: int) -> Pixels:
+        """Rows (stop - start, W, bands), uint8 or, as numbers, float32.
+
+        Called for rising ranges, which may overlap.
+        """
         rows, everything = (start, stop), (0, self.source.width)
         unknown = None
         try:
@@ -51,7 +57,7 @@ class Raster:
             values, unknown = self._blocks(start, stop)
         if unknown is not None and unknown.any():
             self._unknown.append((start, unknown))
-        return self._eight_bits(values)
+        return self._numbers(values, unknown) if self.numbers else self._eight_bits(values)
 
     def unknown(self, start: int, stop: int) -> NDArray[np.bool_] | None:
         """Which pixels (stop - start, W) of rows read before have no value; None if all have.
@@ -93,6 +99,18 @@ class Raster:
                         self.damaged.append(whole)
         return values, unknown
 
+    def _numbers(
+        self, values: NDArray[Any], unknown: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        numbers = values.astype(np.float32)
+        for band, channel in enumerate(self.bands):
+            nothing = self.source.nothing[channel]
+            if nothing is not None:
+                numbers[..., band][values[..., band] == nothing] = np.nan
+        if unknown is not None:
+            numbers[unknown] = np.nan
+        return numbers
+
     def _eight_bits(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         if self.scale is not None:
             low, high = self.scale
@@ -109,6 +127,7 @@ def open_raster(
     bands: Sequence[int] | None = None,
     scale: tuple[float, float] | None = None,
     wanted: int = 3,
+    numbers: bool = False,
 ) -> Iterator[Raster]:
     """Open a picture to read it by rows.
 
@@ -119,6 +138,7 @@ def open_raster(
         scale: Values that become 0 and 255. Else 8 bits are taken as they are and 16 by their
             whole range; other types have none, and need it.
         wanted: Channels that the network takes.
+        numbers: Take all there are, opacity too, as the numbers they are.
 
     Yields:
         The picture; it closes the file in the end.
@@ -137,22 +157,28 @@ def open_raster(
             raise UsageError(
                 f"scale {scale[0]:g} to {scale[1]:g} is empty; give two rising numbers"
             )
-        if scale is None and source.dtype not in (np.uint8, np.uint16):
+        if numbers and scale is not None:
+            raise UsageError(
+                f"scale {scale[0]:g} to {scale[1]:g} is for networks of photographs; this one "
+                "takes the numbers of bands as they are; leave out --scale"
+            )
+        if not numbers and scale is None and source.dtype not in (np.uint8, np.uint16):
             raise FullyConvError(
                 f"{path}: its numbers are {source.dtype}, which has no range that is black to "
                 "white; say it with --scale LOW HIGH"
             )
-        yield Raster(path, source, _chosen(path, source, bands, wanted), scale)
+        chosen = _chosen(path, source, bands, wanted, numbers)
+        yield Raster(path, source, chosen, scale, numbers)
     finally:
         getattr(source, "close", lambda: None)()
 
 
 def _chosen(
-    path: Path, source: Source, bands: Sequence[int] | None, wanted: int
+    path: Path, source: Source, bands: Sequence[int] | None, wanted: int, numbers: bool
 ) -> tuple[int, ...]:
     if bands is None:
-        there = [n for n in range(source.channels) if n != source.alpha]
-        there = there * wanted if len(there) == 1 else there
+        there = [n for n in range(source.channels) if numbers or n != source.alpha]
+        there = there * wanted if len(there) == 1 and not numbers else there
     else:
         there = [number - 1 for number in bands]
         if not all(0 <= number < source.channels for number in there):
@@ -160,20 +186,25 @@ def _chosen(
                 f"{path}: it has bands 1 to {source.channels}, not {', '.join(map(str, bands))}"
             )
     if len(there) != wanted:
+        order = "that it was trained with" if numbers else "red, green, blue"
         raise FullyConvError(
             f"{path}: {len(there)} bands for a network that takes {wanted}; choose them with "
-            f"--bands, in the order red, green, blue (it has {source.channels})"
+            f"--bands, in the order {order} (it has {source.channels})"
         )
     return tuple(there)
 
 
-def is_raster(path: str | os.PathLike[str]) -> bool:
+def is_raster(path: str | os.PathLike[str], arrays: bool = True) -> bool:
     """Whether a file is one to read by windows: an array, georeferenced, or too large for Pillow.
 
     False for what cannot be opened, and without rasterio: then it is a photograph like others.
+
+    Args:
+        path: The file.
+        arrays: Whether arrays of any size are; else only those that are too large.
     """
     path = Path(path)
-    if path.suffix.lower() == ".npy":
+    if arrays and path.suffix.lower() == ".npy":
         return path.is_file()
     if not path.is_file() or (path.suffix.lower() in IMAGE_SUFFIXES - _GEO and _small(path)):
         return False

@@ -30,6 +30,7 @@ class Source(Protocol):
         dtype: As stored.
         block: Rows and columns that are stored, and so damaged, together.
         alpha: Number, from 0, of the channel that says how opaque pixels are; None without.
+        nothing: Of each channel, the number that says that there is no data; None without.
         place: Coordinate system and transform, as rasterio has them; empty if there are none.
     """
 
@@ -39,6 +40,7 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     block: tuple[int, int]
     alpha: int | None
+    nothing: Sequence[float | None]
     place: dict[str, Any]
 
     def read(
@@ -90,6 +92,7 @@ class NumpySource:
         self._array = array if array.ndim == 3 else array[..., None]
         self.height, self.width, self.channels = self._array.shape
         self.dtype = array.dtype
+        self.nothing: Sequence[float | None] = [None] * self.channels
         self.block = (256, self.width)
         self.place: dict[str, Any] = {}
 
@@ -123,6 +126,7 @@ class RasterioSource:
         self.channels = file.count if self._palette is None else 3
         self.dtype = np.dtype(file.dtypes[0]) if self._palette is None else np.dtype(np.uint8)
         self.block = file.block_shapes[0]
+        self.nothing = file.nodatavals if self._palette is None else [None] * 3
         alphas = [n for n, c in enumerate(file.colorinterp) if c == enums.ColorInterp.alpha]
         self.alpha = alphas[0] if alphas else None
         if self.alpha is None:
@@ -146,7 +150,8 @@ class RasterioSource:
         if not self._masked:
             return None
         with at_work(self._library):
-            masks = self._file.read_masks(window=(rows, columns))
+            colors = [n + 1 for n in range(self._file.count) if n != self.alpha]
+            masks = self._file.read_masks(colors, window=(rows, columns))
         known: NDArray[np.bool_] = (masks != 0).any(0)
         return known
 
@@ -192,6 +197,7 @@ class TiffSource:
         self.height, self.width = page.imagelength, page.imagewidth
         self.channels = page.samplesperpixel
         self.dtype: np.dtype[Any] = np.dtype(page.dtype)
+        self.nothing: Sequence[float | None] = [None] * self.channels
         strip = (min(page.rowsperstrip, self.height), self.width)
         self.block = (page.tilelength, page.tilewidth) if page.is_tiled else strip
         self.place: dict[str, Any] = {}
