@@ -23,6 +23,8 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "README.md": "index.md",
+    "SECURITY.md": "security.md",
+    "THIRD-PARTY.md": "third-party.md",
     "examples/README.md": "examples.md",
     "src/fullyconv/shipped/camvid.md": "models/camvid.md",
     "src/fullyconv/shipped/nyudv2.md": "models/nyudv2.md",
