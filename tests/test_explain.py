@@ -98,7 +98,7 @@ def run_formula(expression: str) -> Any:
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node.js is not here to run the page's functions")
-    html = (FOLDER / "transposed-convolution.html").read_text("utf-8")
+    html = (FOLDER / "transposed-convolution-interactive.html").read_text("utf-8")
     formula = re.search(r"// <formula>\n(.*?)// </formula>", html, re.DOTALL)
     assert formula is not None
     script = (
@@ -148,6 +148,6 @@ def test_the_interactive_page_draws_the_cells_that_touch() -> None:
 
 
 def test_the_interactive_page_needs_nothing_from_elsewhere() -> None:
-    html = (FOLDER / "transposed-convolution.html").read_text("utf-8")
+    html = (FOLDER / "transposed-convolution-interactive.html").read_text("utf-8")
     assert not re.search(r"https?:|src=|@import|url\(|<link", html)
     assert len(html.splitlines()) < 250

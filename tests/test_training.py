@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fullyconv import training
-from fullyconv.checkpoint import read_header
+from fullyconv.checkpoint import Header, read_header, save_model
 from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.sources import label_space
@@ -29,8 +29,10 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.interrupts import hold_interrupts
 from fullyconv.labels import CAMVID
+from fullyconv.learner import keeps_statistics
 from fullyconv.models.create import create_model
 from fullyconv.optim import lr_factor, parameter_groups
+from fullyconv.preprocess import EFFICIENTNET_LITE
 from fullyconv.recipes import RECIPES, recipe
 from fullyconv.speed import fastest_precision
 from fullyconv.training import train
@@ -600,6 +602,54 @@ def test_the_scores_alone_can_be_trained(small: Recipe, tmp_path: Path) -> None:
     after = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
     changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
     assert changed == {"head"}
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "kept"), [("auto", True), ("frozen", True), ("trained", False)]
+)
+def test_batches_of_one_keep_batch_norms_statistics(
+    small: Recipe, tmp_path: Path, batch_norm: str, kept: bool
+) -> None:
+    """Also where a picture is a single cell, of which batch norm itself refuses to make any."""
+    config = model_config("fcn8s_efficientnet_lite0", num_classes=11, width=1 / 4)
+    torch.manual_seed(3)
+    network = create_model(config)
+    header = Header(model=config, labels=CAMVID, preprocess=EFFICIENTNET_LITE)
+    save_model(network, tmp_path / "start.safetensors", header=header)
+    run = longer(small, batch_size=1, max_iters=2, average=0.0, batch_norm=batch_norm)
+    run = replace(
+        run,
+        model=config,
+        data=replace(run.data, crop=(32, 32) if kept else (48, 64)),
+        from_scratch=False,
+        init_from=(str(tmp_path / "start.safetensors"),),
+    )
+    train(run, tmp_path / "run", progress=False)
+    before = network.state_dict()
+    after = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
+    statistics = [key for key in before if key.endswith(("running_mean", "running_var"))]
+    assert len(statistics) > 20
+    assert all(torch.equal(before[key], after[key]) for key in statistics) == kept
+    kernels = [key for key in before if key.startswith("backbone") and before[key].ndim == 4]
+    assert any(not torch.equal(before[key], after[key]) for key in kernels)
+
+
+@pytest.mark.parametrize(
+    ("setting", "scratch", "processes", "batch", "kept"),
+    [
+        ("auto", False, 1, 3, True),
+        ("auto", False, 1, 4, False),
+        ("auto", False, 2, 4, True),
+        ("auto", True, 1, 1, False),
+        ("frozen", True, 1, 8, True),
+        ("trained", False, 1, 1, False),
+    ],
+)
+def test_when_batch_norm_keeps_its_statistics(
+    small: Recipe, setting: str, scratch: bool, processes: int, batch: int, kept: bool
+) -> None:
+    run = replace(longer(small, batch_size=batch, batch_norm=setting), from_scratch=scratch)
+    assert keeps_statistics(run, processes) == kept
 
 
 def test_patch_sampling_is_loss_sampling(small: Recipe, tmp_path: Path) -> None:

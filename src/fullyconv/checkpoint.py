@@ -125,9 +125,14 @@ def _network(values: Any) -> ModelConfig:
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read what a checkpoint says about itself, without its weights and without torch.
 
+    Args:
+        path: The checkpoint, or the name of a shipped model.
+
     Raises:
         FullyConvError: If the file is missing, damaged, or not a checkpoint of fullyconv.
     """
+    if path in SHIPPED_MODELS:
+        path = model_path(path)
     if Path(path).suffix in _EXPORTED or Path(path).is_dir():
         raise FullyConvError(
             f"{path}: this is an exported model, or part of one; a checkpoint (.safetensors) is "

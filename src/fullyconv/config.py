@@ -193,6 +193,9 @@ class OptimConfig:
     precision: Precision = "float32"
     """Arithmetic of the forward and backward passes; weights and loss stay float32. auto: bfloat16
     where the processor computes with it, which halves the time."""
+    batch_norm: Literal["auto", "trained", "frozen"] = "auto"
+    """Batch norm's means and deviations: of each batch, or those that the network came with. auto:
+    frozen where a process has fewer than 4 pictures, unless the network starts from scratch."""
     shard: bool = False
     """Under torchrun, split weights, average and optimiser over the processes (FSDP), where a copy
     each would not fit."""

@@ -17,6 +17,8 @@ from fullyconv.models.layers import channels_last
 from fullyconv.optim import build_optimizer, freeze_backbone
 from fullyconv.sharding import shard, split_like, whole
 
+_FEWEST_FOR_STATISTICS = 4  # pictures in a process whose means and deviations say something
+
 
 class Learner:
     """A network with its optimiser and the moving average of its weights.
@@ -59,12 +61,16 @@ class Learner:
         return [self._network, *([self._average.module] if self._average is not None else [])]
 
     def train_mode(self) -> None:
-        """Set dropout and batch norm to training, but for a backbone that is not trained."""
+        """Set dropout and batch norm to training, but for what is not trained."""
         self.model.train()
+        fixed: list[type[nn.Module]] = []
         if self._recipe.optim.trained == "scores":
-            for part in self.model.modules():
-                if isinstance(part, Backbone):
-                    part.eval()
+            fixed.append(Backbone)
+        if keeps_statistics(self._recipe, self._processes):
+            fixed.append(nn.BatchNorm2d)
+        for part in self.model.modules():
+            if isinstance(part, tuple(fixed)):
+                part.eval()
 
     def step(self, *, update: bool) -> None:
         """Change the weights by the gradients, unless told not to, and average them."""
@@ -112,6 +118,24 @@ class Learner:
         for group, own in zip(optimizer["param_groups"], self.optimizer.param_groups, strict=True):
             group["fused"] = own["fused"]  # depends on the device and on the split
         self.optimizer.load_state_dict(optimizer)
+
+
+def keeps_statistics(recipe: Recipe, processes: int) -> bool:
+    """Whether batch norm uses the means and deviations that the network came with.
+
+    Those of one or two pictures are noise, and of a single cell there are none: PyTorch refuses.
+    A network of random weights has none yet, and must find its own.
+
+    Example:
+        >>> from fullyconv.recipes import recipe
+        >>> keeps_statistics(recipe("finetune"), 1), keeps_statistics(recipe("finetune"), 4)
+        (False, True)
+    """
+    config = recipe.optim
+    if config.batch_norm == "auto":
+        few = config.batch_size < _FEWEST_FOR_STATISTICS * processes
+        return few and not recipe.from_scratch
+    return config.batch_norm == "frozen"
 
 
 def _average(model: nn.Module, decay: float, *, one_by_one: bool) -> AveragedModel:
