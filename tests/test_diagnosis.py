@@ -15,6 +15,7 @@ import fullyconv
 from command import fcn
 from fullyconv import diagnosis
 from fullyconv.errors import FullyConvError
+from fullyconv.prediction.predictor import Predictor
 
 
 def test_the_doctor_finds_this_machine_well(
@@ -123,3 +124,12 @@ def test_zsh_gets_a_script_too(
 ) -> None:
     assert fcn(monkeypatch, "completion", "zsh") == 0
     assert capsys.readouterr().out.startswith("#compdef fcn")
+
+
+def test_an_installation_without_torch_is_diagnosed_too() -> None:
+    def no_torch(model: str, runtime: str) -> Predictor:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    engines, wrong = diagnosis._engines(no_torch)
+    assert set(engines.values()) == {"not installed"}
+    assert not wrong

@@ -157,6 +157,9 @@ def _engines(open_model: Callable[..., Predictor] = Predictor) -> tuple[dict[str
     for engine in _ENGINES:
         try:
             labels = open_model("camvid", runtime=engine)(photo).labels
+        except ImportError:  # torch, which is no extra; it is missed among the packages
+            found[engine] = "not installed"
+            continue
         except FullyConvError as error:
             found[engine] = "not installed" if "not installed" in str(error) else "does not work"
             if found[engine] == "does not work":
