@@ -16,7 +16,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # From the bottom up; a module imports only from lines above its own, or its own folder's neighbours
 # where they stand in one line together with a star.
 LEVELS = [
-    ["errors", "interrupts", "processes"],
+    ["errors", "interrupts", "processes", "progress"],
     ["extras"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],

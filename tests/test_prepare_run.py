@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tqdm import tqdm
 
 import miniatures
+from fullyconv import progress
 from fullyconv.config import DataConfig
 from fullyconv.data import parallel
 from fullyconv.data.folder import FolderDataset
@@ -43,13 +43,14 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_bars_show_how_far_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "tqdm", partial(tqdm, mininterval=0))  # it is quick here
+    monkeypatch.setattr(progress, "_PAUSE", 0)  # it is quick here
     miniatures.camvid(tmp_path / "source")
     archive = miniatures.zipped(tmp_path / "source", tmp_path / "camvid.zip")
     prepare("camvid", archive, tmp_path / "out")
     shown = capsys.readouterr().err
     assert "unpacking camvid.zip" in shown
-    assert "preparing camvid: 100%" in shown
+    assert "preparing camvid: 100%| 6 of 6" in shown
+    assert "\r" not in shown  # a log, not a terminal
 
 
 def test_a_second_run_makes_only_what_is_gone(tmp_path: Path) -> None:

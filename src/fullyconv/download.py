@@ -17,9 +17,8 @@ from urllib import request
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from fullyconv.errors import FullyConvError
+from fullyconv.progress import progress_bar
 
 _LIMIT = 2 * 1024**3  # bytes; no larger file is taken
 _BLOCK = 1 << 18  # bytes
@@ -184,9 +183,8 @@ def _receive(
 ) -> int:
     """Write what arrives, with a bar, and return where it ends."""
     received = start
-    hidden = None if progress else True  # None: hidden where there is no terminal
-    with tqdm(
-        desc=job.name, total=total, initial=start, unit="B", unit_scale=True, disable=hidden
+    with progress_bar(
+        desc=job.name, total=total, initial=start, unit="B", unit_scale=True, disable=not progress
     ) as bar:
         while received <= job.limit:
             try:

@@ -13,7 +13,6 @@ import numpy as np
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from fullyconv.checkpoint import Header
 from fullyconv.config import Mask
@@ -28,6 +27,7 @@ from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import Pixels
 from fullyconv.processes import this_process
+from fullyconv.progress import progress_bar
 from fullyconv.protocols import MEASURES, Protocol, protocol
 from fullyconv.report.classes import SCORES, percent
 from fullyconv.report.record import flat_settings
@@ -137,7 +137,7 @@ def score(
     """
     state = this_process()
     share = range(state.process_index, len(dataset), state.num_processes)
-    for index in tqdm(share, "scoring", unit="picture", disable=not progress, leave=False):
+    for index in progress_bar(share, "scoring", unit="picture", disable=not progress, leave=False):
         sample = dataset[index]
         prediction = predictor(sample.image)
         tally.add(sample, prediction)

@@ -39,6 +39,7 @@ from fullyconv.models.create import create_model
 from fullyconv.optim import lr_factor
 from fullyconv.pretrained import imagenet_file, start
 from fullyconv.processes import on_cpu, this_process
+from fullyconv.progress import progress_bar
 from fullyconv.recipes import recipe as named_recipe
 from fullyconv.report.runs import write_report
 from fullyconv.run_folder import RunFolder
@@ -84,7 +85,7 @@ def train(
         recipe = named_recipe(recipe)
     run = _Run(recipe, Path(out_dir), resume, progress)
     steps = recipe.optim.max_iters
-    bar = tqdm(total=steps, initial=run.iteration, unit="step", disable=not run.progress)
+    bar = progress_bar(total=steps, initial=run.iteration, unit="step", disable=not run.progress)
     with bar, hold_interrupts() as interrupted:
         if run.scoring_due():  # the run was killed between a step and its scoring
             run.score()

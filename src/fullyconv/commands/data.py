@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,8 +43,7 @@ def _prepare_data(
     """
     from fullyconv.data.prepare import prepare
 
-    progress = sys.stderr.isatty()
-    print(prepare(name, sources, out, splits=splits, workers=workers, progress=progress))
+    print(prepare(name, sources, out, splits=splits, workers=workers, progress=True))
     return 0
 
 

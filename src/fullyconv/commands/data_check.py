@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +30,7 @@ def check_data(
     """
     from fullyconv.data import check as doctor
 
-    progress = sys.stderr.isatty()
-    report = doctor.check(root, labels=labels, workers=workers, progress=progress)
+    report = doctor.check(root, labels=labels, workers=workers, progress=True)
     print(report)
     if json is not None:
         report.write_json(json)
@@ -40,7 +38,7 @@ def check_data(
     if html is not None:
         print(doctor.write_findings_page(html, report))
     if fix is not None:
-        print(doctor.fix(report, fix, workers=workers, progress=progress))
+        print(doctor.fix(report, fix, workers=workers, progress=True))
         print(f"Next: fcn data check {fix}")
     return 0 if report.is_clean(strict) else 1
 
@@ -67,8 +65,7 @@ def stats_data(
     from fullyconv.data import check as doctor
     from fullyconv.files import write_json
 
-    progress = sys.stderr.isatty()
-    counted = doctor.stats(root, labels=labels, lists=lists, workers=workers, progress=progress)
+    counted = doctor.stats(root, labels=labels, lists=lists, workers=workers, progress=True)
     print(doctor.stats_text(counted))
     if json is not None:
         write_json(json, counted.to_dict())

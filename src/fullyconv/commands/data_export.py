@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,7 +44,7 @@ def export(
             shape=shape,
             tolerance=tolerance,
             pictures=pictures,
-            progress=sys.stderr.isatty(),
+            progress=True,
         )
     )
     return 0

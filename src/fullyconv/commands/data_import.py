@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,7 +41,7 @@ def import_(
         classes=classes,
         unlabelled=unlabelled,
         workers=workers,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     print(report)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,9 +31,8 @@ def split(
     """
     from fullyconv.data.splitting import split_data
 
-    progress = sys.stderr.isatty()
     options = {"val": val, "test": test}
-    made = split_data(root, out, **options, group=group, seed=seed, lists=lists, progress=progress)
+    made = split_data(root, out, **options, group=group, seed=seed, lists=lists, progress=True)
     print(made)
     print(f"Next: fcn new {root} --lists {out}" if lists else f"Next: fcn new {out}")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +44,7 @@ def tiles(
         size=size,
         val=val,
         seed=seed,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     print(f"{out}: {made}\nNext: fcn new {out}")
     return 0

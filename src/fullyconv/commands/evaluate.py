@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +51,7 @@ def evaluate(
         boundary=boundary,
         worst=worst,
         out=out,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     if this_process().is_main_process:
         print(f"{result.table()}\n{out}\n{out.with_suffix('.html')}")

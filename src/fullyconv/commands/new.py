@@ -40,7 +40,7 @@ def new(
     path = folder / "recipe.json" if out is None else out
     if path.exists():
         raise FullyConvError(f"{path} is there already; remove it, or name another with --out")
-    proposal = propose(folder, lists, progress=sys.stderr.isatty())
+    proposal = propose(folder, lists, progress=True)
     write_json(path, proposal.recipe.to_dict())
     _describe(proposal)
     if measure:

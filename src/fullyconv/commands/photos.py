@@ -15,7 +15,7 @@ Report = Callable[[Path | str, Any, Sequence[Path], int, int], object]
 # Of each frame of a film, of some rows of a raster: how many are done, how many there are, of what
 Tick = Callable[[int, int, str], object]
 Say = Callable[[str], object]
-_LISTED = 20  # failures that are named once more at the end
+_LISTED = 20  # photographs that are described one by one, failures that are named once more
 
 
 def each_photo(
@@ -32,10 +32,10 @@ def each_photo(
         done: What was done, as a participle.
         where: File or folder of the results.
     """
-    from tqdm import tqdm
+    from fullyconv.progress import progress_bar
 
     started = time.perf_counter()
-    bar = tqdm(unit="photo", disable=None, leave=False)
+    bar = progress_bar(unit="photo", leave=False)
     film: Any = None  # a second bar, if there is a film
     before = 0
     done_of: dict[str, list[bool]] = {}  # of each kind of source: whether each was done
@@ -55,14 +55,14 @@ def each_photo(
         done_of.setdefault(_kind(path, result), []).append(not isinstance(result, FullyConvError))
         if isinstance(result, FullyConvError):
             bar.write(f"fcn: {result}", file=sys.stderr)
-        else:
+        elif total <= _LISTED:  # of more, the files and the bar say enough
             bar.write(f"{path} {describe(result)}")
             for file in files:
                 bar.write(f"  {file}")
 
     def tick(number: int, total: int, unit: str) -> None:
         nonlocal film
-        film = film or tqdm(unit=unit, disable=None, leave=False, position=1)
+        film = film or progress_bar(unit=unit, leave=False, position=1)
         film.total = total or None
         film.update(number - film.n)
 
@@ -72,15 +72,17 @@ def each_photo(
         if film is not None:
             film.close()
         bar.close()
-    worked, seconds = sum(map(len, done_of.values())), time.perf_counter() - started
+    worked, seconds = sum(map(sum, done_of.values())), time.perf_counter() - started
     rate = f", {worked / seconds:.1f} per second" if worked > 1 else ""
     counts = [f"{sum(good)} of {len(good)} {kind}" for kind, good in done_of.items()]
     print(f"{where}\n{', '.join(counts) or '0 of 0 photographs'} {done} in {seconds:.1f} s{rate}")
     if before:
         print(f"{before} were {done} before; --again does them again")
     if failures:
-        print(f"fcn: {len(failures)} could not be {done}:", file=sys.stderr)
-        for failure in failures[:_LISTED]:
+        again = failures[:_LISTED] if (bar.total or 0) > _LISTED else []
+        end = ":" if again else ""
+        print(f"fcn: {len(failures)} could not be {done}{end}", file=sys.stderr)
+        for failure in again:
             print(f"  {failure}", file=sys.stderr)
         if len(failures) > _LISTED:
             print(f"  and {len(failures) - _LISTED} more, named in {where}", file=sys.stderr)

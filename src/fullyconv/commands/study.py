@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -34,9 +33,8 @@ def _upper_bound(
     """
     from fullyconv.study.upper_bound import upper_bound
 
-    progress = sys.stderr.isatty()
     found = upper_bound(
-        folder, factors=_whole(factors), space=labels, rule=rule, out=out, progress=progress
+        folder, factors=_whole(factors), space=labels, rule=rule, out=out, progress=True
     )
     print(f"{found.table()}\n{out}")
     return 0
@@ -69,10 +67,7 @@ def _dense_inference(
     """
     from fullyconv.study.dense_inference import dense_inference
 
-    progress = sys.stderr.isatty()
-    found = dense_inference(
-        backbone, size, batch=batch, repeats=repeats, out=out, progress=progress
-    )
+    found = dense_inference(backbone, size, batch=batch, repeats=repeats, out=out, progress=True)
     print(f"{found.table()}\n{out}")
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,7 @@ def _run(name: str, options: _Options) -> int:
         out,
         seeds=options.seeds,
         only=options.only,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     if this_process().is_main_process:
         print(f"{result.table()}\n{out / 'study.json'}\n{out / 'compare.html'}")

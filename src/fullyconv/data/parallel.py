@@ -12,9 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.progress import progress_bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,7 +50,9 @@ def in_parallel(
     if workers is None:
         workers = 1 if len(items) <= _FEW else _processors()
     results = map(work, items) if workers == 1 else _spread(work, items, workers)
-    yield from tqdm(results, title, len(items), disable=not progress, leave=False, unit=" pictures")
+    yield from progress_bar(
+        results, title, len(items), disable=not progress, leave=False, unit=" pictures"
+    )
 
 
 def _processors() -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from fullyconv.bands import bands_size
 from fullyconv.config import DataConfig, Recipe
@@ -18,6 +17,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.files import write_json
 from fullyconv.images import image_size, read_labels
 from fullyconv.labels import IGNORE_INDEX, WIDE_IGNORE_INDEX, LabelSpace
+from fullyconv.progress import progress_bar
 from fullyconv.recipes import recipe as named_recipe
 
 _LOOKED_AT = 200  # pictures whose size is read
@@ -139,7 +139,7 @@ def _labels(root: Path, notes: list[str], progress: bool) -> LabelSpace:
     folders = [split / "labels" for split in (root, *sorted(root.iterdir()))]
     folders = [folder for folder in folders if folder.is_dir()]
     files = [file for folder in folders for file in pictures(folder).values()]
-    for file in tqdm(files, "looking for classes", disable=not progress, leave=False):
+    for file in progress_bar(files, "looking for classes", disable=not progress, leave=False):
         found |= {int(value) for value in np.unique(read_labels(file))}
     usual = {IGNORE_INDEX, WIDE_IGNORE_INDEX}
     if len(found - usual) > IGNORE_INDEX:

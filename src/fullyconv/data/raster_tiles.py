@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fullyconv.bands import gdal_format
 from fullyconv.data.prepare.layout import label_picture
@@ -23,6 +22,7 @@ from fullyconv.extras import optional
 from fullyconv.files import write_json, write_whole
 from fullyconv.images import save_image
 from fullyconv.labels import Ids, LabelSpace
+from fullyconv.progress import progress_bar
 
 _BLOCK = 4  # tiles along a side of what is scored or trained on together: neighbours look alike
 
@@ -168,7 +168,7 @@ def _tiles(raster: Any, size: int, val: float, seed: int, progress: bool) -> Ite
     rows, columns = -(-raster.height // size), -(-raster.width // size)
     aside = _blocks_aside(-(-rows // _BLOCK), -(-columns // _BLOCK), val, seed)
     name = Path(raster.name).stem
-    for number in tqdm(range(rows * columns), name, disable=not progress, leave=False):
+    for number in progress_bar(range(rows * columns), name, disable=not progress, leave=False):
         row, column = divmod(number, columns)
         top, left = row * size, column * size
         window = Window(left, top, min(size, raster.width - left), min(size, raster.height - top))

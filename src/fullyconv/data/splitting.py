@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fullyconv.data.exporters.layout import Labelled, labelled
 from fullyconv.data.folder import picture_names
@@ -26,6 +25,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_text
 from fullyconv.images import read_labels
 from fullyconv.labels import LabelSpace
+from fullyconv.progress import progress_bar
 
 PathLike = str | os.PathLike[str]
 
@@ -119,7 +119,7 @@ def split_data(
     places = {name: place for place, name in enumerate(sorted({*groups}))}
     members = np.array([places[name] for name in groups])
     amounts = np.zeros((len(places), 1 + space.num_classes))
-    reading = tqdm(samples, "reading labels", disable=not progress, leave=False)
+    reading = progress_bar(samples, "reading labels", disable=not progress, leave=False)
     for member, sample in zip(members, reading, strict=True):
         amounts[member, 0] += 1
         amounts[member, 1:] += _count(sample, space)

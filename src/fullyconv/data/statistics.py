@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fullyconv.bands import read_bands
 from fullyconv.config import ClassWeights
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError
 from fullyconv.preprocess import Preprocess
+from fullyconv.progress import progress_bar
 
 
 def count_classes(
@@ -39,7 +39,7 @@ def count_classes(
     """
     counts = [np.zeros((2, space.num_classes), np.int64) for space in dataset.spaces]
     usable = []
-    files = tqdm(range(len(dataset)), "reading labels", disable=not progress, leave=False)
+    files = progress_bar(range(len(dataset)), "reading labels", disable=not progress, leave=False)
     for index in files:
         try:
             target = dataset.target(index)
@@ -98,7 +98,7 @@ def band_statistics(paths: Sequence[Path]) -> Preprocess:
         FullyConvError: If a picture cannot be read, or has another number of bands than the first.
     """
     count, mean, squares = _moments(paths[0])
-    for path in tqdm(paths[1:], "measuring bands", disable=None, leave=False):
+    for path in progress_bar(paths[1:], "measuring bands", leave=False):
         more, other, around = _moments(path)
         if len(more) != len(count):
             raise FullyConvError(f"{path} has {len(more)} bands, but {paths[0]} has {len(count)}")

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from fullyconv.config import BACKBONES
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import channels_last, trace_all
+from fullyconv.progress import progress_bar
 from fullyconv.study.result import Row, Study
 
 _CLASSES = 1000  # of ImageNet, which the classifiers score
@@ -298,7 +298,7 @@ def _rows(
         "patches, one by one": partial(compared.patches, 1),
     }
     gaps = [None, compared.difference(batch), compared.difference(1)]
-    bar = tqdm(total=repeats * len(ways), desc=form, disable=not progress, leave=False)
+    bar = progress_bar(total=repeats * len(ways), desc=form, disable=not progress, leave=False)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     compared.seconds(compared.at_once)  # to warm up; the patches are warm from their difference
     for _ in range(repeats):

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from tqdm import tqdm
 
 from fullyconv.config import DataConfig
 from fullyconv.data.folder import pictures
@@ -25,6 +24,7 @@ from fullyconv.images import read_labels, save_image
 from fullyconv.labels import Ids, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
 from fullyconv.models.layers import bilinear_kernel
+from fullyconv.progress import progress_bar
 from fullyconv.study.result import Figure, Row, Study
 from fullyconv.visualize import beside
 
@@ -179,7 +179,7 @@ def upper_bound(
         factor: ConfusionMatrix(classes.num_classes, classes.ignore_index) for factor in factors
     }
     richest, most = files[0], 0
-    for file in tqdm(files, "label files", disable=not progress, leave=False):
+    for file in progress_bar(files, "label files", disable=not progress, leave=False):
         truth = classes.encode(read_labels(file), file)
         if min(truth.shape) < max(factors):
             raise FullyConvError(

@@ -6,10 +6,9 @@ import random
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fullyconv.data.folder import FolderDataset
 from fullyconv.images import opened, read_photo
+from fullyconv.progress import progress_bar
 
 SECONDS = 30.0
 """Time after which the decoding of a split's pictures ends: some 30,000 of VOC's size."""
@@ -42,7 +41,9 @@ def decode_pictures(
     begun = time.monotonic()
     samples = list(dataset.files)
     random.Random(0).shuffle(samples)
-    for done, files in enumerate(tqdm(samples, "decoding", disable=not progress, leave=False)):
+    for done, files in enumerate(
+        progress_bar(samples, "decoding", disable=not progress, leave=False)
+    ):
         if time.monotonic() - begun > seconds:
             return (
                 f"{done:,} of {len(samples):,} pictures were decoded in {seconds:.0f} s and are "

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from fullyconv.data.exporters import coco, masks, yolo
 from fullyconv.data.exporters.layout import Labelled, classes_of, labelled
 from fullyconv.data.prepare.layout import take_over
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.progress import progress_bar
 
 PathLike = str | os.PathLike[str]
 Form = Literal["masks", "coco", "yolo"]
@@ -94,7 +93,7 @@ def export_data(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as folder:
         made = Path(folder) / out.name.removesuffix(_ZIP)
         made.mkdir()
-        with tqdm(total=len(samples), desc=f"writing {to}", disable=not progress) as bar:
+        with progress_bar(total=len(samples), desc=f"writing {to}", disable=not progress) as bar:
             if to == "coco":
                 notes = coco.write(made, samples, space, bar, shape, tolerance)
             elif to == "yolo":

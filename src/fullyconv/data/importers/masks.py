@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from tqdm import tqdm
 
 from fullyconv.data.importers.colors import hexadecimal, number, packed, read_places, read_table
 from fullyconv.data.importers.found import Category, Export, Found, Importer
@@ -16,6 +15,7 @@ from fullyconv.data.importers.source import Source, is_picture, split_of
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_colors
 from fullyconv.labels import IGNORE_INDEX
+from fullyconv.progress import progress_bar
 
 _MASKS = r"(^|/)(masks?|labels?|annotations?|gt|ground_?truth|\w*annot|\w*_labels|\w*_masks)/"
 _TABLES = (
@@ -70,7 +70,7 @@ def _colors_in(masks: list[Path], export: Export) -> list[Category]:
     """Every colour of all masks; those that cannot be read, unless all, are told of later."""
     found: set[int] = set()
     problem: FullyConvError | None = None
-    for path in tqdm(masks, "looking for colours", disable=None, leave=False):
+    for path in progress_bar(masks, "looking for colours", leave=False):
         try:
             found.update(np.unique(packed(read_colors(path))).tolist())
         except FullyConvError as error:

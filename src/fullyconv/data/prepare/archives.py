@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from tqdm import tqdm
-
 from fullyconv.errors import FullyConvError
+from fullyconv.progress import progress_bar
 
 MAX_BYTES = 64 * 2**30
 """Archives that unpack to more are refused; the largest published one has some 5 GB."""
@@ -77,7 +76,7 @@ def unpack(
 def _unpack(archive: Path, into: Path, wanted: re.Pattern[str], progress: bool, most: int) -> None:
     written = 0
     with _members(archive) as found:
-        bar = tqdm(found, f"unpacking {archive.name}", disable=not progress, unit=" files")
+        bar = progress_bar(found, f"unpacking {archive.name}", disable=not progress, unit=" files")
         for number, member in enumerate(bar):
             if number >= MAX_FILES:
                 raise FullyConvError(f"{archive}: more than {MAX_FILES:,} members; refused")

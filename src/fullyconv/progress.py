@@ -1,0 +1,33 @@
+"""Progress bars: on a terminal a bar, in a log a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+_PAUSE = 30.0  # seconds between the lines of a log; what is done sooner has none
+_LINE = "{l_bar} {n_fmt} of {total_fmt}, {elapsed}, {remaining} left, {rate_fmt}{postfix}"
+
+
+class _Log:
+    """A file in which every state of a bar is a line of its own: no carriage returns."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, text: str) -> None:
+        if said := text.strip():
+            print(said, file=self.file, flush=True)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def progress_bar(*args: Any, **kwargs: Any) -> Any:
+    """Tqdm's bar by tqdm's arguments; where standard error is no terminal, lines of text."""
+    if not sys.stderr.isatty():
+        plain = {"file": _Log(sys.stderr), "bar_format": _LINE, "delay": _PAUSE}
+        kwargs = plain | {"mininterval": _PAUSE, "maxinterval": 2 * _PAUSE} | kwargs
+    return tqdm(*args, **kwargs)
