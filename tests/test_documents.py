@@ -77,6 +77,10 @@ def test_the_python_in_the_readme_runs_as_printed(monkeypatch: pytest.MonkeyPatc
     run_python(ROOT / "README.md")
 
 
+def test_the_python_on_scale_runs_as_printed() -> None:
+    run_python(ROOT / "docs" / "scale.md")
+
+
 def test_the_python_on_heat_maps_runs_as_printed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -95,6 +99,7 @@ def test_the_python_on_heat_maps_runs_as_printed(
         ("docs/howto/view.md", 6),
         ("docs/howto/heatmap.md", 5),
         ("docs/howto/predict.md", 11),
+        ("docs/howto/cluster.md", 6),
         ("docs/howto/import.md", 10),
         ("docs/howto/export.md", 7),
         ("docs/howto/your-data.md", 12),
