@@ -26,6 +26,7 @@ from pages import DOCUMENTS, ROOT, Block, blocks
 
 # Documents whose blocks a test of their own runs
 RUN_BY = {
+    "docs/howto/cluster.md": "test_the_commands_of_the_page_run",
     "docs/howto/your-data.md": "test_from_the_labelling_tool_to_a_trained_model",
     "docs/howto/serve.md": "test_there_is_a_curl_line_for_each_kind_of_answer_and_request",
     **{

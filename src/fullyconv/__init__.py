@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fullyconv.checkpoint import Header, load_model, read_header, save_model
     from fullyconv.classifier import DenseClassifier, load_classifier
+    from fullyconv.cluster.options import ClusterOptions
+    from fullyconv.cluster.predicting import predict_on_cluster
     from fullyconv.config import ModelConfig, Recipe, model_config, model_names
     from fullyconv.data.exporters import export_data
     from fullyconv.data.importers import import_data
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 _HOME = {
     "checkpoint": ("Header", "load_model", "read_header", "save_model"),
     "classifier": ("DenseClassifier", "load_classifier"),
+    "cluster.options": ("ClusterOptions",),
+    "cluster.predicting": ("predict_on_cluster",),
     "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
     "data.exporters": ("export_data",),
     "data.importers": ("import_data",),
@@ -74,6 +78,7 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "FCN",
     "IGNORE_INDEX",
+    "ClusterOptions",
     "ConfusionMatrix",
     "DenseClassifier",
     "FullyConvError",
@@ -103,6 +108,7 @@ __all__ = [
     "model_config",
     "model_names",
     "predict",
+    "predict_on_cluster",
     "read_header",
     "recipe",
     "save_model",

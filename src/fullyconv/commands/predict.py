@@ -8,14 +8,20 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from fullyconv.cluster.options import ClusterOptions
+from fullyconv.commands.cluster import predict_far
 from fullyconv.commands.photos import Report, Say, Tick, each_photo
 from fullyconv.errors import UsageError
+
+# Settings of films and rasters as they are where nobody has said anything
+_STILL: dict[str, Any] = {"every": 1, "frames": "drop", "tiles": False}
+_STILL |= {"bands": None, "scale": None, "polygons": ""}
 
 
 def predict(
     sources: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")],
     model: str = "camvid",
-    out: Path = Path("predictions"),
+    out: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = "predictions",
     save: str = "auto",
     runtime: str = "auto",
     precision: str = "float32",
@@ -29,6 +35,8 @@ def predict(
     scale: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH")] = None,
     polygons: Literal["no", "geojson", "gpkg"] = "no",
     memory: Annotated[int | None, tyro.conf.arg(metavar="MB")] = None,
+    engine: Literal["process", "ray"] = "process",
+    cluster: ClusterOptions = ClusterOptions(),  # noqa: B008
 ) -> int:
     """Label every pixel of photographs of any size, and of films.
 
@@ -58,47 +66,61 @@ def predict(
         scale: Of rasters: the numbers that become black and white.
         polygons: Of rasters: write the labels as polygons, too: geojson, or gpkg (GeoPackage).
         memory: Megabytes that labelling may take; what takes more is done in tiles.
+        engine: process: here; ray: by many workers, on this machine or others. PHOTO and out may
+            then be addresses (s3://bucket/photos), and PHOTO tars.
+        cluster: Of ray.
     """
-    from fullyconv.prediction import predicting as verb
-
-    to_stdout = str(out) == "-"
     if save == "auto":
-        save = "mask" if to_stdout else "mask,overlay"
-    options: dict[str, Any] = {
-        "model": model,
-        "save": save,
-        "runtime": runtime,
-        "precision": precision,
-        "flip": flip,
-        "scales": scales,
+        save = "mask" if out == "-" else "mask,overlay"
+    options: dict[str, Any] = {"model": model, "save": save, "runtime": runtime}
+    options |= {"precision": precision, "flip": flip, "scales": scales}
+    megabytes = None if memory is None else memory * 10**6
+    here = {"every": every, "frames": frames, "tiles": tiles}
+    raster = {
+        "bands": bands or None,
+        "scale": scale,
+        "polygons": "" if polygons == "no" else polygons,
     }
-    if to_stdout:
-        content = verb.encoded(sources, **options)
-        if sys.stdout.isatty():
-            raise UsageError("a picture is not written to a terminal; add > FILE, or --out FOLDER")
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return 0
+    if engine == "ray":
+        if out == "-" or {**here, **raster} != _STILL:
+            raise UsageError(
+                "--every, --frames, --tiles, --bands, --scale, --polygons and --out - are not for "
+                "--engine ray, which labels photographs; leave them out, or it"
+            )
+        return predict_far(sources, out, megabytes, again, cluster, options)
+    if out == "-":
+        return _piped(sources, options)
+    return _into_folder(sources, out, {**options, **here, "again": again}, raster, megabytes)
 
-    raster = _raster_options(bands, scale, polygons, memory)
+
+def _piped(sources: list[str], options: dict[str, Any]) -> int:
+    from fullyconv.prediction.predicting import encoded
+
+    content = encoded(sources, **options)
+    if sys.stdout.isatty():
+        raise UsageError("a picture is not written to a terminal; add > FILE, or --out FOLDER")
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _into_folder(
+    sources: list[str],
+    out: str,
+    options: dict[str, Any],
+    raster: dict[str, Any],
+    memory: int | None,
+) -> int:
+    from fullyconv.prediction import predicting as verb
+    from fullyconv.prediction.rasters.labelling import RasterOptions
 
     def run(report: Report, tick: Tick, say: Say) -> list[str]:
         return verb.predict(
-            sources, out=out, again=again, every=every, frames=frames, tiles=tiles,
-            raster=raster, report=report, tick=tick, say=say, **options,
+            sources, out=out, raster=RasterOptions(**raster, memory=memory), report=report,
+            tick=tick, say=say, **options,
         )  # fmt: skip
 
-    return each_photo(run, _described, "labelled", out / verb.SUMMARY)
-
-
-def _raster_options(
-    bands: tuple[int, ...], scale: tuple[float, float] | None, polygons: str, memory: int | None
-) -> Any:
-    from fullyconv.prediction.rasters.labelling import RasterOptions
-
-    megabytes = None if memory is None else memory * 10**6
-    polygons = "" if polygons == "no" else polygons
-    return RasterOptions(bands or None, scale, polygons=polygons, memory=megabytes)
+    return each_photo(run, _described, "labelled", Path(out, verb.SUMMARY))
 
 
 def _described(result: Any) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,25 @@ from fullyconv.files import append_line, write_whole
 from fullyconv.prediction.photos import Photo, kind_of
 
 LINES, SUMMARY = "predictions.jsonl", "predictions.json"
+
+
+class Marks:
+    """Which pictures are finished: 8 bytes of memory for each.
+
+    Args:
+        marks: What tells each from others, see :func:`mark_of`.
+    """
+
+    def __init__(self, marks: Iterable[str]) -> None:
+        self._numbers = np.unique(np.array(array("Q", map(_number_of, marks)), np.uint64))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, mark: str) -> bool:
+        number = np.uint64(_number_of(mark))
+        at = int(np.searchsorted(self._numbers, number))
+        return at < len(self) and bool(self._numbers[at] == number)
 
 
 class Journal:
@@ -42,7 +61,7 @@ class Journal:
     def __init__(self, out: Path, about: Mapping[str, Any]) -> None:
         self.out, self.path = out, out / LINES
         self.about = {"version": fullyconv.__version__, **about}
-        self.run = _digest(json.dumps(self.about, sort_keys=True)).hex()
+        self.run = run_of(self.about)
         try:
             out.mkdir(parents=True, exist_ok=True)
             cut_off = self.path.exists() and not _ends_with_a_newline(self.path)
@@ -50,14 +69,17 @@ class Journal:
             raise _unusable(self.path, error) from error
         if cut_off:
             append_line(self.path, "")
-        finished, known = array("Q"), False
-        for line in self._lines():
-            known = known or "settings" in line
-            if "done" in line:
-                finished.append(_number(_digest(line["done"])))
-        self._finished = np.unique(np.array(finished, np.uint64))
-        if not known:
+        self._known = False
+        self._finished = Marks(self._marks())
+        if not self._known:
             self._append({"settings": self.about})
+
+    def _marks(self) -> Iterator[str]:
+        """Of what is finished; learns whether the settings were written."""
+        for line in self._lines():
+            self._known = self._known or "settings" in line
+            if "done" in line:
+                yield line["done"]
 
     def is_finished(self, mark: str | None, files: Sequence[Path]) -> bool:
         """Whether a picture was labelled with these settings as it is now, and is still there.
@@ -66,11 +88,7 @@ class Journal:
             mark: What :func:`mark_of` says of the picture.
             files: What is written for it.
         """
-        if mark is None or not self._finished.size:
-            return False
-        number = _number(_digest(mark))
-        at = int(np.searchsorted(self._finished, np.uint64(number)))
-        if at == self._finished.size or int(self._finished[at]) != number:
+        if mark is None or mark not in self._finished:
             return False
         # a power cut may leave an empty file, see write_whole
         return all(file.is_file() and file.stat().st_size for file in files)
@@ -101,7 +119,7 @@ class Journal:
             FullyConvError: If it cannot be written.
         """
         photos = (line["photo"] for line in self._lines() if "photo" in line)
-        keys = array("Q", (_number(_digest(photo)) for photo in photos))
+        keys = array("Q", map(_number_of, photos))
         last = len(keys) - 1 - np.unique(np.array(keys, np.uint64)[::-1], return_index=True)[1]
         kept = np.zeros(len(keys), bool)
         kept[last] = True
@@ -155,12 +173,17 @@ def mark_of(photo: Photo) -> str | None:
     return f"{place} {state.st_size} {state.st_mtime_ns}"
 
 
+def run_of(about: Mapping[str, Any]) -> str:
+    """The digest of model and settings that the lines of a run bear."""
+    return _digest(json.dumps(about, sort_keys=True)).hex()
+
+
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
 
 
-def _number(digest: bytes) -> int:
-    return int.from_bytes(digest, "big")
+def _number_of(text: str) -> int:
+    return int.from_bytes(_digest(text), "big")
 
 
 def _ends_with_a_newline(path: Path) -> bool:

@@ -249,14 +249,7 @@ class Labelling:
         if made is None:
             self._tell(entry, None, files)
             return
-        height, width = made.labels.shape
-        said = {
-            "height": height,
-            "width": width,
-            "shares": made.shares(),
-            "heads": {head: p.shares() for head, p in made.heads.items()},
-            "files": [str(file) for file in files],
-        }
+        said = {**made.facts(), "files": [str(file) for file in files]}
         self.journal.add(entry.photo, entry.mark, said)
         self._tell(entry, made, files)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from fullyconv.errors import FullyConvError, UsageError
@@ -20,6 +20,7 @@ STDIN = "-"
 
 Kind = Literal["photo", "url", "stdin", "clip", "camera"]
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_Found = TypeVar("_Found", bound=Hashable)
 
 
 class Photo(NamedTuple):
@@ -201,29 +202,46 @@ def list_photos(
     if not sources:
         raise UsageError("no photograph is given; name files, folders or patterns")
     alone = len(sources) == 1 and Path(sources[0]).is_dir()  # then no name comes twice
-    seen: set[Path | str] = set()
+    for path, folder, name in named(find_photos(sources, out, suffixes), own_name, alone):
+        yield Photo(path, folder, name)
+
+
+def named(
+    found: Iterable[tuple[_Found, Path]],
+    name_of: Callable[[_Found], tuple[str, str]],
+    alone: bool = False,
+) -> Iterator[tuple[_Found, Path, str]]:
+    """Give each of what was found a name that no other has in its sub-folder.
+
+    Args:
+        found: Each with the sub-folder of its results; those of one sub-folder together.
+        name_of: The name without and with its suffix.
+        alone: Nothing comes twice, and no sub-folder does: then less is kept in memory.
+
+    Yields:
+        Each, once, with its sub-folder and name.
+    """
+    seen: set[_Found] = set()
     used: set[tuple[Path, str]] = set()
-    for folder, paths in _by_folder(find_photos(sources, out, suffixes)):
+    for folder, paths in _by_folder(found):
         if not alone:
             paths = [path for path in dict.fromkeys(paths) if path not in seen]
             seen.update(paths)
-        stems = Counter(_name(path)[0] for path in paths)
+        stems = Counter(name_of(path)[0] for path in paths)
         if alone:
             used = set()
         for path in paths:
-            stem, full = _name(path)
+            stem, full = name_of(path)
             plain = stem if stems[stem] == 1 else full
             numbered = (f"{full}-{number}" for number in count(2))
             name = next(n for n in chain([plain, full], numbered) if (folder, n) not in used)
             used.add((folder, name))
-            yield Photo(path, folder, name)
+            yield path, folder, name
 
 
-def _by_folder(
-    found: Iterable[tuple[Path | str, Path]],
-) -> Iterator[tuple[Path, list[Path | str]]]:
+def _by_folder(found: Iterable[tuple[_Found, Path]]) -> Iterator[tuple[Path, list[_Found]]]:
     """Neighbours whose results belong in one folder, together."""
-    group: list[Path | str] = []
+    group: list[_Found] = []
     current = Path()
     for path, folder in found:
         if group and folder != current:
@@ -235,7 +253,7 @@ def _by_folder(
         yield current, group
 
 
-def _name(path: Path | str) -> tuple[str, str]:
+def own_name(path: Path | str) -> tuple[str, str]:
     """Name of a source without and with its suffix, as a file may have it."""
     if isinstance(path, Path):
         return path.stem, path.name

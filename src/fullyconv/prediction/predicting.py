@@ -81,7 +81,7 @@ def predict(
             written.
         UsageError: If a setting does not exist.
     """
-    _check_request(out, frames, every)
+    _check_request(sources, out, frames, every)
     kinds, factors = parse_outputs(save), parse_scales(scales)
     options = replace(raster or RasterOptions(), probabilities="probs" in kinds)
     predictor = open_predictor(
@@ -110,7 +110,12 @@ def predict(
     return run.failures
 
 
-def _check_request(out: str | os.PathLike[str], frames: str, every: int) -> None:
+def _check_request(sources: Sources, out: str | os.PathLike[str], frames: str, every: int) -> None:
+    given = [sources] if isinstance(sources, str | os.PathLike) else sources
+    texts = [text for text in map(str, [*given, out]) if "://" in text]
+    far = [text for text in texts if text == out or kind_of(text) != "url"]
+    if far:
+        raise UsageError(f"{far[0]} is no path of this machine; --engine ray takes addresses")
     if Path(out).is_file():
         raise UsageError(f"{out} is a file; --out names the folder of the results")
     if frames not in ("drop", "queue"):

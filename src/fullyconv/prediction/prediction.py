@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -105,13 +105,27 @@ class Prediction:
             FullyConvError: If a kind does not exist or a file cannot be written.
         """
         written = []
-        for kind in parse_outputs(what):
-            path = Path(folder) / file_name(self.name, kind)
-            write_bytes(path, self.encode(kind), durable=False)
+        for name, content in self.files(parse_outputs(what)):
+            path = Path(folder) / name
+            write_bytes(path, content, durable=False)
             written.append(path)
-        for prediction in self.heads.values():
-            written += prediction.save(folder, what)
         return written
+
+    def files(self, kinds: Sequence[Output]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of each file that :meth:`save` writes, made when it is asked for."""
+        for prediction in (self, *self.heads.values()):
+            for kind in kinds:
+                yield file_name(prediction.name, kind), prediction.encode(kind)
+
+    def facts(self) -> dict[str, Any]:
+        """What records and summaries say of it: its size, and the share of each class."""
+        height, width = self.labels.shape
+        return {
+            "height": height,
+            "width": width,
+            "shares": self.shares(),
+            "heads": {head: p.shares() for head, p in self.heads.items()},
+        }
 
     def renamed(self, name: str) -> Prediction:
         """The same under another name, which its files then have."""

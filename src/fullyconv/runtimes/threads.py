@@ -10,6 +10,11 @@ def processors() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
+    return physical()
+
+
+def physical() -> int:
+    """Physical processors that this process may run on."""
     import psutil
 
     there = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1

@@ -1,0 +1,68 @@
+"""What ``fcn predict --engine ray`` prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fullyconv.cluster.options import ClusterOptions
+
+_LISTED = 20  # failures that are named at the end
+
+
+def predict_far(
+    sources: Sequence[str],
+    out: str,
+    memory: int | None,
+    again: bool,
+    cluster: ClusterOptions,
+    options: Mapping[str, Any],
+) -> int:
+    """Label by Ray, and return the exit status.
+
+    Args:
+        sources: Paths and addresses.
+        out: Path or address of the results.
+        memory: Bytes that labelling one may take.
+        again: Label what is finished, too.
+        cluster: Workers.
+        options: Of the prediction.
+    """
+    from tqdm import tqdm
+
+    from fullyconv.cluster.predicting import predict_on_cluster
+
+    bar = tqdm(unit="photo", disable=None, leave=False)
+
+    def tick(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        outcome = predict_on_cluster(
+            sources, out=out, memory=memory, again=again, options=cluster, tick=tick,
+            say=bar.write, **options,
+        )  # fmt: skip
+    finally:
+        bar.close()
+    if cluster.plan:
+        print("nothing was labelled: --cluster.plan")
+        return 0
+    rate = f", {outcome.done / outcome.seconds:.1f} per second" if outcome.seconds else ""
+    died = f"; {outcome.deaths} workers died" if outcome.deaths else ""
+    total = outcome.done + outcome.failed
+    print(
+        f"{out}\n{outcome.done} of {total} photographs labelled in {outcome.seconds:.1f} s", end=""
+    )
+    print(f"{rate}{died}")
+    if outcome.before:
+        print(f"{outcome.before} were labelled before; --again does them again")
+    if outcome.failed:
+        print(f"fcn: {outcome.failed} could not be labelled:", file=sys.stderr)
+        for failure in outcome.failures[:_LISTED]:
+            print(f"  {failure}", file=sys.stderr)
+        if outcome.failed > _LISTED:
+            more = outcome.failed - _LISTED
+            print(f"  and {more} more, named in {out}/failed.jsonl", file=sys.stderr)
+    return 1 if outcome.failed else 0
