@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fenced import ROOT
 from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import ModelConfig
 from fullyconv.data.exporters import export_data
@@ -20,7 +21,6 @@ from fullyconv.labels import CAMVID
 from fullyconv.models.create import create_model
 from fullyconv.prediction.predicting import predict
 from fullyconv.preprocess import EFFICIENTNET_LITE
-from pages import ROOT
 
 PHOTOS = sorted((ROOT / "examples").glob("*.jpg"))
 ALONE = ("street", "room", "photo", "cat", "phone")

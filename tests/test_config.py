@@ -188,6 +188,7 @@ def test_data_that_cannot_be(fields: dict[str, Any], message: str) -> None:
         ({"momentum": -0.9}, r"momentum is -0\.9; it must be at least 0 and below 1"),
         ({"average": 1.0}, r"average is 1\.0; it must be at least 0 and below 1"),
         ({"average": NAN}, "average is nan; it must be at least 0 and below 1"),
+        ({"epochs": 0.0}, "epochs is 0.0; it must be above 0"),
         ({"optimizer": "adam"}, "optimizer is 'adam'; it must be one of sgd, adamw"),
         ({"schedule": "poly"}, "schedule is 'poly'; it must be one of fixed, cosine"),
         ({"reduction": "none"}, "reduction is 'none'; it must be one of sum, mean"),

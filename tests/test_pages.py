@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import reader
+from fenced import DOCUMENTS, ROOT, Block, blocks
 from fullyconv import cli
 from fullyconv.files import write_json
 from fullyconv.pretrained import imagenet_weights
 from fullyconv.recipes import recipe
-from pages import DOCUMENTS, ROOT, Block, blocks
 
 # Documents whose blocks a test of their own runs
 RUN_BY = {

@@ -163,4 +163,5 @@ def test_more_classes_than_a_byte_holds() -> None:
     one = np.zeros((300, 2, 2), np.float32)
     one[299] = 1
     assert Scores.of(one).labels().tolist() == [[299, 299], [299, 299]]
-    assert Scores.of(one[:256]).labels().dtype == np.uint8
+    assert Scores.of(one[:256]).labels().dtype == np.uint16  # 255 is void, and no class of a byte
+    assert Scores.of(one[:255]).labels().dtype == np.uint8

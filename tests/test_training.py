@@ -75,6 +75,17 @@ def test_a_network_learns_what_the_pictures_show(small: Recipe, tmp_path: Path) 
     assert metrics.pixel_accuracy > 0.3
 
 
+def test_length_in_passes_over_the_pictures(small: Recipe, tmp_path: Path) -> None:
+    pictures = len(list((Path(str(small.data.root)) / "train" / "images").iterdir()))
+    run = longer(small, epochs=1.5, batch_size=2)
+    train(run, tmp_path / "run", progress=False)
+    steps = -(-3 * pictures // 4)  # 1.5 passes, 2 pictures a step
+    assert log(tmp_path / "run")[-1]["step"] == steps
+    settings = json.loads((tmp_path / "run" / "recipe.json").read_text())["optim"]
+    assert (settings["max_iters"], settings["epochs"]) == (steps, None)
+    train(run, tmp_path / "run", resume=True, progress=False)  # nothing is left to do
+
+
 def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) -> None:
     best = train(small, tmp_path / "run", progress=False)
     names = sorted(path.name for path in (tmp_path / "run").iterdir())

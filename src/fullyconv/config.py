@@ -172,6 +172,8 @@ class OptimConfig:
     """Passes whose gradients are added up before a step (Caffe's name)."""
     max_iters: int = 1000
     """Steps of the optimiser."""
+    epochs: float | None = None
+    """Passes over the training pictures; if given, max-iters follows from it."""
     schedule: Literal["fixed", "cosine"] = "cosine"
     """Learning rate: constant, or warm-up and then a cosine down to 0."""
     warmup: float = 0.05
@@ -208,6 +210,8 @@ class OptimConfig:
         for name in ("weight_decay", "bias_lr", "bias_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise UsageError(f"epochs is {self.epochs}; it must be above 0")
         if not 0 <= self.warmup <= 1:
             raise UsageError(f"warmup is {self.warmup}; it is a share of the steps, from 0 to 1")
         if not 0 < self.keep_pixels <= 1:
@@ -224,6 +228,18 @@ class OptimConfig:
                 f"a summed loss with learning rate {self.lr} diverges: a picture has some 200,000 "
                 "pixels. Use a rate of 1e-10 (the authors') or --optim.reduction mean"
             )
+
+    def for_pictures(self, pictures: int) -> OptimConfig:
+        """The same with steps in place of passes over so many pictures.
+
+        Example:
+            >>> OptimConfig(epochs=3, batch_size=8).for_pictures(100).max_iters
+            38
+        """
+        if self.epochs is None:
+            return self
+        steps = self.epochs * pictures / (self.batch_size * self.iter_size)
+        return replace(self, epochs=None, max_iters=max(1, math.ceil(steps)))
 
 
 @dataclass(frozen=True, kw_only=True)

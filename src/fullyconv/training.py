@@ -84,7 +84,7 @@ def train(
     if isinstance(recipe, str):
         recipe = named_recipe(recipe)
     run = _Run(recipe, Path(out_dir), resume, progress)
-    steps = recipe.optim.max_iters
+    steps = run.recipe.optim.max_iters
     bar = progress_bar(total=steps, initial=run.iteration, unit="step", disable=not run.progress)
     with bar, hold_interrupts() as interrupted:
         if run.scoring_due():  # the run was killed between a step and its scoring
@@ -136,12 +136,14 @@ class _Run:
             precision = fastest_precision(self.accelerator.device)
             recipe = replace(recipe, optim=replace(recipe.optim, precision=precision))
         self.preprocess = preprocess(recipe)
-        self.recipe = recipe = fit_channels(recipe, self.preprocess)
+        recipe = fit_channels(recipe, self.preprocess)
         data = recipe.data
         masking = Masking.of(data.mask, data.foreground, self.labels, self.preprocess)
         self.training_set, self.validation_set = open_datasets(
             data, self.labels, self.heads, masking
         )
+        optim = recipe.optim.for_pictures(len(self.training_set))
+        self.recipe = recipe = replace(recipe, optim=optim)
         self.weights = self._class_weights()
         self.void = self.training_set.ignore_index
         if data.damaged == "stop" and not resume:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import psutil
 import tyro
 
 from fullyconv.errors import FullyConvError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from fullyconv.data.proposal import Proposal
 
 _STEPS = 6  # of the trial; the last half is measured
+_BUSY = 0.5  # programs that wait for each processor: above, what is measured is too slow
 
 
 def new(
@@ -44,6 +47,7 @@ def new(
     write_json(path, proposal.recipe.to_dict())
     _describe(proposal)
     if measure:
+        print("estimate  some steps are trained for it; --no-measure leaves that out", flush=True)
         print(_estimate(path, proposal), flush=True)
     run = Path("runs") / folder.resolve().name
     print(f"\nWritten: {path}\n")
@@ -77,6 +81,7 @@ def _describe(proposal: Proposal) -> None:
 def _estimate(path: Path, proposal: Proposal) -> str:
     """Train some steps of the very run in a process of its own, and say what that took."""
     optim = proposal.recipe.optim
+    busy = psutil.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as scratch:
         options = ["--optim.max-iters", str(_STEPS), "--log-interval", str(_STEPS // 2)]
         command = ["train", str(path), *options, "--from-scratch", "--data.val", ""]
@@ -94,7 +99,8 @@ def _estimate(path: Path, proposal: Proposal) -> str:
         last = json.loads((Path(scratch) / "speed.jsonl").read_text().splitlines()[-1])
     minutes = optim.max_iters * optim.batch_size / last["pictures_per_second"] / 60
     return (
-        f"estimate  about {max(1, round(minutes))} minutes on this machine "
+        f"          about {max(1, round(minutes))} minutes on this machine"
+        f"{', which other programs are using,' if busy else ''} "
         f"({last['pictures_per_second']:.1f} pictures per second) and {last['memory_gib']:.1f} GiB "
-        "of memory; scoring comes on top"
+        "of memory; scoring comes on top; --optim.epochs 5 makes a short run"
     )

@@ -32,22 +32,17 @@ class _Train:
 
     def run(self, args: Sequence[str], prog: str) -> int:
         """Train, or draw runs together."""
-        from fullyconv.recipe_file import read_recipe
         from fullyconv.recipes import RECIPES
         from fullyconv.recipes import recipe as named_recipe
 
         if args[:1] == ["--compare"]:
             return tyro.cli(_compare, args=list(args[1:]), prog=f"{prog} --compare")
-        recipes, run = dict(RECIPES), ""
         if args and args[0].endswith(".json"):
-            path = Path(args[0]).resolve()
-            run = path.parent.name if path.stem == "recipe" else path.stem
-            recipes = {_FILE: (args[0], read_recipe(args[0]))}
-            args = [_FILE, *args[1:]]
-        elif args and args[0][:1] != "-":
+            return _train(_of_file(args[0], args[1:], prog))
+        if args and args[0][:1] != "-":
             named_recipe(args[0])  # says which it might be, if there is none of the name
         chosen = tyro.extras.overridable_config_cli(
-            _choices(recipes, run), args=list(args), prog=prog, description=_DESCRIPTION
+            _choices(RECIPES), args=list(args), prog=prog, description=_DESCRIPTION
         )
         return _train(chosen)
 
@@ -67,12 +62,25 @@ train = _Train("Train a network by a recipe, any part of which can be changed; o
 
 
 def _choices(
-    recipes: Mapping[str, tuple[str, Recipe]], run: str = ""
+    recipes: Mapping[str, tuple[str, Recipe]],
 ) -> dict[str, tuple[str, _Training]]:
     return {
-        name: (what, _Training(**_values(recipe), out=Path("runs") / (run or name)))
+        name: (what, _Training(**_values(recipe), out=Path("runs") / name))
         for name, (what, recipe) in recipes.items()
     }
+
+
+def _of_file(file: str, args: Sequence[str], prog: str) -> _Training:
+    """The recipe in a file, with what the flags change; the run is called as its folder is."""
+    from fullyconv.recipe_file import read_recipe
+
+    path = Path(file).resolve()
+    run = path.parent.name if path.stem == "recipe" else path.stem
+    default = _Training(**_values(read_recipe(file)), out=Path("runs") / run)
+    said = f"Train by {file}, any part of which can be changed."
+    return tyro.cli(
+        _Training, args=list(args), default=default, prog=f"{prog} {file}", description=said
+    )
 
 
 def _train(chosen: _Training) -> int:
@@ -90,9 +98,6 @@ def _train(chosen: _Training) -> int:
         root = settings["data"]["root"]  # perhaps prepared beside the one that was given
         print(f"Next: fcn evaluate {best} {root} --split {recipe.data.val}")
     return 0
-
-
-_FILE = "from-file"
 
 
 def use_large_pages() -> None:
