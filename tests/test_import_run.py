@@ -513,7 +513,8 @@ def test_pictures_of_one_name(tmp_path: Path) -> None:
 
 
 def test_sources_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "gone: there is no such file or folder" in problem(tmp_path / "gone", tmp_path / "out")
+    assert "gone: there is no such file or folder" in problem(tmp_path / "gone", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     exports.write(tmp_path / "e" / "notes.md", "x")
     said = problem(tmp_path / "e", tmp_path / "out")
     assert "of no format known here. It holds notes.md. Looked for cvat-masks:" in said

@@ -70,6 +70,10 @@ def test_folders_of_the_export_are_groups(tmp_path: Path) -> None:
     split = cut(tmp_path / "set", tmp_path / "out", val=0.25, group="folder")
     assert len(split.names["val"]) == 2
     assert len({name.partition("__")[0] for name in split.names["val"]}) == 1
+    assert "asked for" not in str(split)
+    uneven = cut(tmp_path / "set", tmp_path / "uneven", val=0.1, group="folder")
+    share = len(uneven.names["val"]) / 8
+    assert f"val has {share:.0%} of the pictures where 10% were asked for: 4 groups" in str(uneven)
 
 
 def test_what_comes_out_is_a_data_set_to_train_on(tmp_path: Path) -> None:

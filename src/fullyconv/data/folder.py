@@ -133,7 +133,8 @@ class FolderDataset:
         if (height, width) != target.shape[-2:]:
             raise FullyConvError(
                 f"{files.inputs[0]} has {height} x {width} pixels (after its EXIF rotation), but "
-                f"{files.labels[0]} {target.shape[-2]} x {target.shape[-1]}"
+                f"{files.labels[0]} {target.shape[-2]} x {target.shape[-1]}; "
+                "fcn data check names all such files"
             )
 
     def target(self, index: int) -> Ids:

@@ -31,6 +31,7 @@ PathLike = str | os.PathLike[str]
 
 _FOLDER = "__"  # what an import puts between the folders of a picture's path and its name
 _SHOWN = 5
+_OFF = 0.05  # of a share of the pictures: beyond, it is said
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Split:
         groups: How many groups each part has.
         pixels: (parts, C) int64: of each class in each part.
         labels: The classes.
+        shares: Which part of the pictures was asked for.
     """
 
     root: Path
@@ -50,9 +52,13 @@ class Split:
     groups: dict[str, int]
     pixels: NDArray[np.int64]
     labels: LabelSpace
+    shares: dict[str, float]
 
     def __str__(self) -> str:
-        """A table: pictures, groups, and the share of each class's pixels in each part."""
+        """A table: pictures, groups, and the share of each class's pixels in each part.
+
+        Below it, where groups cannot be parted so, what was asked for.
+        """
         width = max(8, *map(len, self.labels.categories))
         lines = [f"{self.root}: share of each class in each part"]
         lines.append(" ".join([f"{'':{width}}", *(f"{part:>8}" for part in self.names)]))
@@ -66,6 +72,14 @@ class Split:
                 f"{count / column.sum():8.1%}" if column.sum() else "     n/a" for count in column
             ]
             lines.append(" ".join([f"{name:{width}}", *share]))
+        pictures = sum(map(len, self.names.values()))
+        for part, asked in self.shares.items():
+            got = len(self.names[part]) / pictures
+            if abs(got - asked) > max(_OFF, 1 / pictures):
+                lines.append(
+                    f"{part} has {got:.0%} of the pictures where {asked:.0%} were asked for: "
+                    f"{sum(self.groups.values())} groups cannot be parted so; finer ones can"
+                )
         return "\n".join(lines)
 
 
@@ -138,6 +152,7 @@ def split_data(
         {part: int((chosen == number).sum()) for number, part in enumerate(shares)},
         np.stack([amounts[chosen == n, 1:].sum(0).astype(np.int64) for n in range(len(shares))]),
         space,
+        shares,
     )
 
 

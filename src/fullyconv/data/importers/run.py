@@ -98,6 +98,8 @@ def import_data(
         raise UsageError(f"workers is {workers}; it must be at least 1")
     if form is not None:
         importer(form)
+    if not Path(source).exists():  # before a folder is made
+        raise FullyConvError(f"{source}: there is no such file or folder")
     with scratch(root) as folder:
         opened = _opened(Path(source), Path(folder), tuple(map(Path, folders)), progress)
         form = form or guess(opened)
@@ -115,8 +117,6 @@ def import_data(
 def _opened(source: Path, into: Path, images: tuple[Path, ...], progress: bool) -> Source:
     if source.is_dir():
         return Source(source, images=images)
-    if not source.exists():
-        raise FullyConvError(f"{source}: there is no such file or folder")
     if is_archive(source):
         most = min(MAX_BYTES, max(_USUAL_BYTES, _RATIO * source.stat().st_size))
         unpack(source, into, "", progress, most)
