@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import psutil
 import tyro
 
 from fullyconv.errors import FullyConvError
@@ -80,6 +79,8 @@ def _describe(proposal: Proposal) -> None:
 
 def _estimate(path: Path, proposal: Proposal) -> str:
     """Train some steps of the very run in a process of its own, and say what that took."""
+    import psutil
+
     optim = proposal.recipe.optim
     busy = psutil.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as scratch:

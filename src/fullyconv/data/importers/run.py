@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fullyconv.data.importers.classes import ClassMap, class_map, parse_classes
+from fullyconv.data.importers.classes import BACKGROUND, ClassMap, class_map, parse_classes
 from fullyconv.data.importers.found import Export, Found, Picture, Unlabelled
 from fullyconv.data.importers.reading import Embedded
 from fullyconv.data.importers.registry import guess, importer
@@ -178,6 +178,11 @@ def _make_all(
         else:
             pictures[picture.split] += 1
     summary = [f"classes: {', '.join(mapped.labels.categories)}", *export.notes]
+    if {BACKGROUND} & {*mapped.labels.categories} - {c.name for c in export.categories}:
+        said = (
+            "pixels without a label are of the class background; --unlabelled void leaves them out"
+        )
+        summary.insert(1, said)
     return Report(
         form,
         root,
