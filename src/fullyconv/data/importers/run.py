@@ -179,9 +179,7 @@ def _make_all(
             pictures[picture.split] += 1
     summary = [f"classes: {', '.join(mapped.labels.categories)}", *export.notes]
     if {BACKGROUND} & {*mapped.labels.categories} - {c.name for c in export.categories}:
-        said = (
-            "pixels without a label are of the class background; --unlabelled void leaves them out"
-        )
+        said = "pixels without a label are background; --unlabelled void leaves them out"
         summary.insert(1, said)
     return Report(
         form,
