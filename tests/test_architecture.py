@@ -52,7 +52,6 @@ LEVELS = [
     [
         "checkpoint",
         "surgery",
-        "network_info",
         "data.folder",
         "data.masking",
         "data.augment",
@@ -60,6 +59,7 @@ LEVELS = [
     ],
     [
         "conversion",
+        "network_info",
         "pretrained",
         "runtimes.*",
         "data.batches",

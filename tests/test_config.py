@@ -264,3 +264,15 @@ def test_configuration_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_recipe_prints_what_it_changes() -> None:
+    """Its network and steps, and whatever is not the default: nothing else, so that it is short."""
+    plain = Recipe(model=ModelConfig())
+    lines = ["network: fcn8s_efficientnet_lite0", "optimisation: 1,000 steps"]
+    assert str(plain) == "\n".join([*lines, "and the rest as by default"])
+    text = str(
+        replace(plain, seed=7, data=DataConfig(crop=(96, 128), scale=(0.5, 2.0), mirror=True))
+    )
+    assert "\ndata: crop 96 128, scale 0.5 2, mirror True\n" in text
+    assert "\nrun: seed 7\n" in text

@@ -291,10 +291,39 @@ class Recipe:
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")
 
+    def __str__(self) -> str:
+        name = network_name(self.model.backbone, self.model.stride, self.model.skips)
+        parts = {
+            "network": (name, *_changed(self.model, "backbone", "stride", "skips")),
+            "data": _changed(self.data),
+            "optimisation": (
+                f"{self.optim.max_iters:,} steps",
+                *_changed(self.optim, "max_iters"),
+            ),
+            "run": _changed(self, "model", "data", "optim"),
+        }
+        lines = [f"{part}: {', '.join(said)}" for part, said in parts.items() if said]
+        return "\n".join([*lines, "and the rest as by default"])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and text, for a checkpoint's header and the run folder."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return values
+
+
+def _changed(config: Any, *but: str) -> tuple[str, ...]:
+    """The settings that are not as by default, as ``lr 0.01``."""
+    return tuple(
+        f"{field.name} {_plain(getattr(config, field.name))}"
+        for field in fields(config)
+        if field.name not in but and getattr(config, field.name) != field.default
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def network_name(backbone: str, stride: int, skips: bool = True) -> str:
