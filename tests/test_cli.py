@@ -186,6 +186,15 @@ def test_train_and_evaluate_end_to_end(
     assert "mean IU" in out
     assert "over" in out
     assert json.loads(scores.read_text())["pictures"] == 3
+    with monkeypatch.context() as elsewhere:  # without --out it prints, and leaves nothing behind
+        (tmp_path / "here").mkdir()
+        elsewhere.chdir(tmp_path / "here")
+        assert fcn(elsewhere, "evaluate", run / "best.safetensors", scenes, "--worst", 2) == 0
+        assert not list(Path.cwd().iterdir())
+    printed = capsys.readouterr().out
+    assert printed.startswith(out.partition("\n\n")[0])
+    assert "worst pictures, mean IU of each:\n" in printed
+    assert ".json" not in printed
     assert fcn(monkeypatch, *command.split()) == 1  # the folder holds a run
     assert "go on with it by --resume" in capsys.readouterr().err
 

@@ -115,6 +115,8 @@ def test_other_settings_are_refused() -> None:
 def test_suggestions_are_at_most_three_and_nearest_first() -> None:
     assert did_you_mean("aaax", ["aaab", "aaay", "aaaz", "aaaax"]).startswith("Did you mean aaaax")
     assert did_you_mean("aaax", ["aaab", "aaay", "aaaz", "aaaw"]).count("aaa") == 3
+    assert did_you_mean("VOC-FCN8s", model_names()).startswith("Did you mean voc-fcn8s,")
+    assert did_you_mean("caR", ["Car", "car", "tree"]) == "Did you mean Car, car?"
     assert issubclass(UsageError, FullyConvError)
 
 

@@ -59,6 +59,13 @@ def test_the_compared_features_differ_among_themselves() -> None:
     assert not torch.allclose(a[..., :8, :8], b[..., :8, :8])  # where shifts push something out
 
 
+@pytest.mark.parametrize("stride", [5, 0, -8, 64])
+def test_a_stride_that_does_not_interlace_is_refused(stride: int) -> None:
+    backbone = build_backbone("vgg16", width=1 / 64)
+    with pytest.raises(UsageError, match=f"stride is {stride}; it must divide the network's 32"):
+        shift_and_stitch(backbone, torch.zeros(1, 3, 64, 64), stride)
+
+
 def test_stride_removed_without_dilation_is_another_network() -> None:
     """It sees less, and gives other features: the reason for the dilation."""
     torch.manual_seed(0)

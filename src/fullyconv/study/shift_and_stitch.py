@@ -32,8 +32,16 @@ def shift_and_stitch(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
 
     Returns:
         (N, channels, h, w) features of the deepest tap: as many as every run has.
+
+    Raises:
+        UsageError: If the stride does not divide the network's: the runs would not interlace.
     """
     coarse = int(backbone.maps[_TAP].stride)
+    if stride < 1 or coarse % stride:
+        divisors = ", ".join(str(d) for d in range(1, coarse + 1) if coarse % d == 0)
+        raise UsageError(
+            f"the stride is {stride}; it must divide the network's {coarse}: one of {divisors}"
+        )
     shifts = range(0, coarse, stride)
     runs = {(y, x): backbone(images[..., y:, x:])[_TAP] for y, x in product(shifts, shifts)}
     height, width = (min(run.shape[d] for run in runs.values()) for d in (2, 3))
