@@ -18,7 +18,7 @@ from fullyconv.study.result import Row, Study
 _TAP = 32  # the deepest features
 
 
-def shift_and_stitch(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
+def stitch_shifts(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
     """Finer features from a coarse network run on shifted pictures, interlaced.
 
     With the network's stride f, it runs (f / stride)^2 times, on the picture without its first x
@@ -70,7 +70,7 @@ def interior(backbone: Backbone, size: int, stride: int) -> slice:
 
 
 @torch.inference_mode()
-def compare(
+def shift_and_stitch(
     names: Sequence[str],
     *,
     stride: int = 8,
@@ -136,7 +136,7 @@ def _compared(name: str, stride: int, width: float, size: int, repeats: int) -> 
     inside = interior(fine, size, of)
     ways: dict[str, Callable[[], Tensor]] = {
         f"{name}, stride {of}": lambda: coarse(images)[_TAP],
-        "shift-and-stitch": lambda: shift_and_stitch(coarse, images, stride),
+        "shift-and-stitch": lambda: stitch_shifts(coarse, images, stride),
         "dilation": lambda: fine(images)[_TAP],
     }
     outputs = {way: run() for way, run in ways.items()}
