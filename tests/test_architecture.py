@@ -17,7 +17,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # where they stand in one line together with a star.
 LEVELS = [
     ["errors", "interrupts", "processes", "progress"],
-    ["extras"],
+    ["extras", "changed"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
     ["images", "recipes", "recipe_file", "models.geometry", "models.fast.plan", "caffe.*"],

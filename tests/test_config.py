@@ -278,3 +278,5 @@ def test_a_recipe_prints_what_it_changes() -> None:
     )
     assert "\ndata: crop 96 128, scale 0.5 2, mirror True\n" in text
     assert "\nrun: seed 7\n" in text
+    in_epochs = replace(plain, optim=OptimConfig(epochs=2.5, momentum=0.99))
+    assert "\noptimisation: 2.5 epochs, momentum 0.99\n" in str(in_epochs)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from fullyconv.changed import changed
 from fullyconv.errors import UsageError, did_you_mean
 
 Geometry = Literal["reference", "same"]
@@ -293,14 +294,13 @@ class Recipe:
 
     def __str__(self) -> str:
         name = network_name(self.model.backbone, self.model.stride, self.model.skips)
+        optim, epochs = self.optim, self.optim.epochs
+        length = f"{optim.max_iters:,} steps" if epochs is None else f"{epochs:g} epochs"
         parts = {
-            "network": (name, *_changed(self.model, "backbone", "stride", "skips")),
-            "data": _changed(self.data),
-            "optimisation": (
-                f"{self.optim.max_iters:,} steps",
-                *_changed(self.optim, "max_iters"),
-            ),
-            "run": _changed(self, "model", "data", "optim"),
+            "network": (name, *changed(self.model, "backbone", "stride", "skips")),
+            "data": changed(self.data),
+            "optimisation": (length, *changed(optim, "max_iters", "epochs")),
+            "run": changed(self, "model", "data", "optim"),
         }
         lines = [f"{part}: {', '.join(said)}" for part, said in parts.items() if said]
         return "\n".join([*lines, "and the rest as by default"])
@@ -309,21 +309,6 @@ class Recipe:
         """Plain lists, numbers and text, for a checkpoint's header and the run folder."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return values
-
-
-def _changed(config: Any, *but: str) -> tuple[str, ...]:
-    """The settings that are not as by default, as ``lr 0.01``."""
-    return tuple(
-        f"{field.name} {_plain(getattr(config, field.name))}"
-        for field in fields(config)
-        if field.name not in but and getattr(config, field.name) != field.default
-    )
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(_plain, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def network_name(backbone: str, stride: int, skips: bool = True) -> str:
