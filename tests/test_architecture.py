@@ -26,6 +26,7 @@ LEVELS = [
         "models.layers",
         "models.last_layers",
         "models.called_layers",
+        "models.calls",
         "losses",
         "metrics",
         "visualize",
