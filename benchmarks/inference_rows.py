@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 from train_step import PlainPort
 
-from fullyconv.models.elision import elide
+from fullyconv.models.fast.elision import elide
+from fullyconv.models.fast.winograd import with_winograd
 from fullyconv.models.layers import channels_last
-from fullyconv.models.winograd import with_winograd
 
 Array = NDArray[np.float32]
 Predict = Callable[[], Any]

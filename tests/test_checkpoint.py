@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,29 @@ def test_an_exported_model_is_no_checkpoint(name: str, tmp_path: Path) -> None:
     path.mkdir() if name.endswith("ncnn") else path.write_bytes(b"12345678")
     with pytest.raises(FullyConvError, match="this is an exported model, or part of one"):
         read_header(path)
+
+
+def test_a_header_prints_as_a_table() -> None:
+    metrics = {
+        "mean_iou": 0.123456,
+        "per_class_iou": dict.fromkeys(CAMVID.categories, 0.5) | {"sign": 0.98765, "pole": None},
+    }
+    info = {"data": "x", "speeds": [1, 2], "metrics": metrics, "recipe": {"seed": 1}}
+    lines = str(replace(HEADER, info=info)).splitlines()
+    assert lines[0].startswith("  11 classes                 sky, building, pole")
+    assert "  input                      images, BGR, mean 104.00699 116.66877" in lines[2]
+    assert lines[3:10] == [
+        "  data                       x",
+        "  speeds                     [1, 2]",
+        "  mean IU, %                  12.3",
+        "  pixel accuracy, %            n/a",
+        "  mean accuracy, %             n/a",
+        "  f.w. IU, %                   n/a",
+        "  IU of sign, %               98.8",
+    ]
+    assert lines[-1] == "  IU of pole, %                n/a"
+
+
+@pytest.mark.parametrize("metrics", ["x", 3, [], {}, {"mean_iou": 1}, {"per_class_iou": {"a": []}}])
+def test_a_header_prints_whatever_scores_a_file_states(metrics: object) -> None:
+    assert "11 classes" in str(replace(HEADER, info={"metrics": metrics}))

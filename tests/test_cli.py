@@ -186,6 +186,15 @@ def test_train_and_evaluate_end_to_end(
     assert "mean IU" in out
     assert "over" in out
     assert json.loads(scores.read_text())["pictures"] == 3
+    with monkeypatch.context() as elsewhere:  # without --out it prints, and leaves nothing behind
+        (tmp_path / "here").mkdir()
+        elsewhere.chdir(tmp_path / "here")
+        assert fcn(elsewhere, "evaluate", run / "best.safetensors", scenes, "--worst", 2) == 0
+        assert not list(Path.cwd().iterdir())
+    printed = capsys.readouterr().out
+    assert printed.startswith(out.partition("\n\n")[0])
+    assert "worst pictures, mean IU of each:\n" in printed
+    assert ".json" not in printed
     assert fcn(monkeypatch, *command.split()) == 1  # the folder holds a run
     assert "go on with it by --resume" in capsys.readouterr().err
 
@@ -210,7 +219,15 @@ def test_info_prints_the_papers_row(
     assert values["size"] == [64, 96]
     assert values["seconds"] > 0
     assert fcn(monkeypatch, "info", "siftflow-fcn8s", "--no-measure") == 0
-    assert "offset 9 of the skip" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "upsampling to stride 8     kernel 4, offset 9 of the skip\n" in shown
+    assert "reference: the image is padded by 100 pixels" in shown
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    command = ["info", "fcn32s_alexnet_torchvision", "--size", 64, 64]
+    assert fcn(monkeypatch, *command) == 0
+    torch.set_num_threads(threads)
+    assert "GFLOP/s, 1 thread, PyTorch" in capsys.readouterr().out
     assert fcn(monkeypatch, "info", "nyud-fcn32s-color-hha", "--no-measure") == 0
 
 
@@ -223,7 +240,11 @@ def test_info_lists_everything_and_reads_checkpoints(
     assert json.loads(capsys.readouterr().out)["shipped models"] == ["camvid", "nyudv2"]
     assert fcn(monkeypatch, "info", "camvid", "--no-measure", "--size", 360, 480) == 0
     shown = capsys.readouterr().out
-    assert "sky, building" in shown
+    assert "11 classes                 sky, building" in shown
+    assert "input                      images, RGB, mean 127 127 127, deviation 128" in shown
+    assert "mean IU, %                  70.5\n" in shown  # shipped/camvid.md
+    assert "IU of road, %               96.0\n" in shown
+    assert max(map(len, shown.splitlines()[1:])) <= 100
     assert "operations at 360 x 480    2.7 GFLOP" in shown
     assert fcn(monkeypatch, "info", "camvid", "--json") == 0
     assert json.loads(capsys.readouterr().out)["model"]["stride"] == 8
@@ -255,7 +276,7 @@ def test_weights_from_a_file_to_a_picture(
     assert fcn(monkeypatch, *command[:2], "voc-fcn8s", model, "--from", caffemodel) == 1
     assert fcn(monkeypatch, "predict", STREET, "--model", model, "--out", tmp_path) == 0
     assert fcn(monkeypatch, "info", model) == 0
-    assert "licence     Unrestricted use" in capsys.readouterr().out
+    assert "licence                    Unrestricted use" in capsys.readouterr().out
 
 
 def test_data_are_prepared_trained_on_and_scored(

@@ -115,6 +115,8 @@ def test_other_settings_are_refused() -> None:
 def test_suggestions_are_at_most_three_and_nearest_first() -> None:
     assert did_you_mean("aaax", ["aaab", "aaay", "aaaz", "aaaax"]).startswith("Did you mean aaaax")
     assert did_you_mean("aaax", ["aaab", "aaay", "aaaz", "aaaw"]).count("aaa") == 3
+    assert did_you_mean("VOC-FCN8s", model_names()).startswith("Did you mean voc-fcn8s,")
+    assert did_you_mean("caR", ["Car", "car", "tree"]) == "Did you mean Car, car?"
     assert issubclass(UsageError, FullyConvError)
 
 
@@ -264,3 +266,17 @@ def test_configuration_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_recipe_prints_what_it_changes() -> None:
+    """Its network and steps, and whatever is not the default: nothing else, so that it is short."""
+    plain = Recipe(model=ModelConfig())
+    lines = ["network: fcn8s_efficientnet_lite0", "optimisation: 1,000 steps"]
+    assert str(plain) == "\n".join([*lines, "and the rest as by default"])
+    text = str(
+        replace(plain, seed=7, data=DataConfig(crop=(96, 128), scale=(0.5, 2.0), mirror=True))
+    )
+    assert "\ndata: crop 96 128, scale 0.5 2, mirror True\n" in text
+    assert "\nrun: seed 7\n" in text
+    in_epochs = replace(plain, optim=OptimConfig(epochs=2.5, momentum=0.99))
+    assert "\noptimisation: 2.5 epochs, momentum 0.99\n" in str(in_epochs)

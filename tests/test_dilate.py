@@ -15,7 +15,7 @@ from fullyconv.errors import UsageError
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.convolutionalize import convolutionalize
 from fullyconv.study.result import read_studies
-from fullyconv.study.shift_and_stitch import compare, interior, shift_and_stitch
+from fullyconv.study.shift_and_stitch import interior, shift_and_stitch, stitch_shifts
 
 NAMES = ["vgg16", "alexnet", "alexnet_torchvision", "googlenet", "googlenet_torchvision"]
 
@@ -26,7 +26,7 @@ NAMES = ["vgg16", "alexnet", "alexnet_torchvision", "googlenet", "googlenet_torc
 )
 def test_dilation_equals_shift_and_stitch(name: str, stride: int) -> None:
     width = 1 / 16 if name == "alexnet" else 1 / 32  # its groups need 2 channels each
-    rows = compare([name], stride=stride, width=width, repeats=1).rows
+    rows = shift_and_stitch([name], stride=stride, width=width, repeats=1).rows
     coarse, stitched, dilated = rows
     assert float(str(dilated.values[-1])) < 1e-5
     assert dilated.values[-1] == stitched.values[-1]
@@ -51,12 +51,19 @@ def test_the_compared_features_differ_among_themselves() -> None:
     fine = fc.dilate(backbone, 16)
     images = torch.randn(1, 3, 576, 576)
     with torch.no_grad():
-        a, b = fine(images)[32], shift_and_stitch(backbone, images, 16)
+        a, b = fine(images)[32], stitch_shifts(backbone, images, 16)
     inside = interior(fine, 576, 32)
     assert inside.stop - inside.start > 5
     assert (a[..., inside, inside].std((2, 3)) > 0).any()
     torch.testing.assert_close(a[..., inside, inside], b[..., inside, inside])
     assert not torch.allclose(a[..., :8, :8], b[..., :8, :8])  # where shifts push something out
+
+
+@pytest.mark.parametrize("stride", [5, 0, -8, 64])
+def test_a_stride_that_does_not_interlace_is_refused(stride: int) -> None:
+    backbone = build_backbone("vgg16", width=1 / 64)
+    with pytest.raises(UsageError, match=f"stride is {stride}; it must divide the network's 32"):
+        stitch_shifts(backbone, torch.zeros(1, 3, 64, 64), stride)
 
 
 def test_stride_removed_without_dilation_is_another_network() -> None:
@@ -99,7 +106,7 @@ def test_a_converted_classifier_can_be_dilated() -> None:
     fine = fc.dilate(backbone, 8)
     inside = interior(fine, 640, 32)
     with torch.no_grad():
-        a, b = fine(images)[32], shift_and_stitch(backbone, images, 8)
+        a, b = fine(images)[32], stitch_shifts(backbone, images, 8)
     assert inside.stop - inside.start > 3
     torch.testing.assert_close(a[..., inside, inside], b[..., inside, inside])
     squeezed = convolutionalize(Squeeze().eval(), 96, whole_map="local")
@@ -164,14 +171,14 @@ def test_what_cannot_be_dilated_is_named() -> None:
     with pytest.raises(UsageError, match="is used 2 times, with the same"):
         fc.dilate(convolutionalize(Twice(), 96), 8)
     with pytest.raises(UsageError, match="at least 1 and below 32"):
-        compare(["vgg16"], stride=32)
+        shift_and_stitch(["vgg16"], stride=32)
     for wrong, said in (
         ({"width": 0}, "width is 0 and repeats 3"),
         ({"repeats": 0}, "repeats 0"),
         ({"width": 0.004}, "alexnet cannot be 0.004 times as wide"),
     ):
         with pytest.raises(UsageError, match=said):
-            compare(["alexnet"], **wrong)
+            shift_and_stitch(["alexnet"], **wrong)
     with pytest.raises(UsageError, match="sees 404 pixels: a picture of 300 has no cell"):
-        compare(["vgg16"], width=1 / 64, size=300)
+        shift_and_stitch(["vgg16"], width=1 / 64, size=300)
     assert Block(2, 2, 1)(torch.rand(1, 2, 4, 4)).shape == (1, 2, 4, 4)

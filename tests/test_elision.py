@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import fullyconv as fc
 from fullyconv.models.backbones import Backbone
-from fullyconv.models.background import Background
-from fullyconv.models.elision import ElidedBackbone, FixedBackbone, elide
+from fullyconv.models.fast.background import Background
+from fullyconv.models.fast.elision import ElidedBackbone, FixedBackbone, elide
+from fullyconv.models.fast.reach import reaches
 from fullyconv.models.layers import replaced
-from fullyconv.models.reach import reaches
 
 NETWORKS = {
     "fcn8s_vgg16": {(8, 17), (16, 24)},

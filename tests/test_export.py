@@ -19,8 +19,8 @@ from fullyconv.checkpoint import load_model
 from fullyconv.cli import run
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.exporting import export
-from fullyconv.models.plan import Plan
-from fullyconv.models.stages import Stages
+from fullyconv.models.fast.plan import Plan
+from fullyconv.models.fast.stages import Stages
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.runtimes.engine import HEADER, PLAN
 from fullyconv.runtimes.onnx_writer import write_onnx

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from fullyconv.checkpoint import model_path
 from fullyconv.config import BACKBONES, RELEASED_MODELS, PredictionStride, model_config
+from fullyconv.errors import FullyConvError
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import Head
@@ -68,6 +73,38 @@ def test_facts_of_a_single_layer_are_of_that_layer(
     whole = info(model_config("voc-fcn8s", width=1 / 16), size=(40, 40), measure=False)
     assert facts.parameters < whole.parameters
     assert facts.gflop < whole.gflop
+
+
+def test_a_network_is_described_by_whatever_names_it(tmp_path: Path) -> None:
+    """As the command: a backbone stands for its FCN-32s, a checkpoint for the network inside."""
+    of = partial(info, size=(40, 40), measure=False)
+    assert of("vgg16") == of("fcn32s_vgg16")
+    shipped = of("camvid")
+    assert shipped.name == "fcn8s_efficientnet_lite0"
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(model_path("camvid").read_bytes())
+    assert of(copy) == of(str(copy)) == shipped
+    with pytest.raises(FullyConvError, match="no network 'fcn32_vgg16'. Did you mean"):
+        of("fcn32_vgg16")
+    with pytest.raises(FullyConvError, match="cannot be read"):
+        of(tmp_path / "none.safetensors")
+
+
+def test_equal_networks_are_told_apart_by_their_geometry() -> None:
+    ours, theirs = (
+        str(info(name, size=(40, 40), measure=False)) for name in ("fcn32s_vgg16", "voc-fcn32s")
+    )
+    assert "geometry                   same" in ours
+    assert "kernel 64, offset 48" in ours
+    assert "geometry                   reference" in theirs
+    assert "kernel 64, offset 19" in theirs  # net.py of the release
+
+
+def test_a_map_is_printed_in_decimals() -> None:
+    pooled = CoordMap().window(kernel_size=2, stride=2)
+    assert str(pooled) == "stride 2, cell 0 at pixel 0.5, receptive field 2 px, 0 convolutions"
+    deeper = pooled.window(3, padding=100).learned()
+    assert str(deeper) == "stride 2, cell 0 at pixel -197.5, receptive field 6 px, 1 convolution"
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -142,7 +142,7 @@ def test_what_is_typed_next(
     evaluated = re.search(r"fcn (evaluate) \S+ (whole) (--split) (\S+)", said)
     assert evaluated is not None
     verb, *options = evaluated.groups()
-    assert fcn(monkeypatch, verb, "run/best.safetensors", *options) == 0
+    assert fcn(monkeypatch, verb, "run/best.safetensors", *options, "--out", "scores.json") == 0
     scores = json.loads(Path("scores.json").read_text())
     assert (scores["pictures"], scores["data"]) == (3, f"whole, {tmp_path / 'ls' / 'val.txt'}")
     # and from the working folder, as people type it

@@ -257,3 +257,18 @@ def test_plain_numbers_for_json() -> None:
 def test_names_must_fit_the_matrix() -> None:
     with pytest.raises(ValueError, match="zip"):
         metrics(2, [0], [0]).to_dict(("sky",))
+
+
+def test_scores_are_printed_in_a_line() -> None:
+    confusion = ConfusionMatrix(2)
+    assert str(confusion).startswith("0 pixels of 2 classes counted: mean IU n/a")
+    confusion.update(np.array([0]), np.array([0]))
+    assert str(confusion).startswith("1 pixel of 2 classes counted: mean IU 100.0")
+    confusion.update(np.zeros(1999, int), np.repeat([0, 1], [999, 1000]))
+    # 1000 of class 0 right, 1000 of class 1 taken for it: IU 1000 / 2000 and 0
+    scores = (
+        "mean IU 25.0, pixel accuracy 50.0, mean accuracy 50.0, f.w. IU 25.0 "
+        "(per cent; 2 classes counted)"
+    )
+    assert str(confusion.compute()) == scores
+    assert str(confusion) == f"2,000 pixels of 2 classes counted: {scores}"

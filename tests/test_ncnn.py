@@ -35,7 +35,7 @@ HEADER = Header(
     info={"licence": "CC-BY-4.0"},
 )
 SIZES = [(1, 1), (33, 7), (65, 97), (130, 41)]
-has_elision = importlib.util.find_spec("fullyconv.models.elision") is not None
+has_elision = importlib.util.find_spec("fullyconv.models.fast.elision") is not None
 
 
 def with_weights(network: nn.Module) -> nn.Module:

@@ -19,10 +19,10 @@ from fullyconv.models.backbones import build_backbone
 from fullyconv.models.convolutionalize import convolutionalize
 from fullyconv.models.create import create_model
 from fullyconv.models.dilate import dilate
+from fullyconv.models.fast.plan import Landing, Plan
+from fullyconv.models.fast.stages import Stages
 from fullyconv.models.fcn import FCN
 from fullyconv.models.layers import BilinearUpsample
-from fullyconv.models.plan import Landing, Plan
-from fullyconv.models.stages import Stages
 from fullyconv.runtimes.torch import TorchRuntime
 from fullyconv.scores import Scores
 

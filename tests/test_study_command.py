@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image
 
 from command import fcn
 from fullyconv.study.dense_inference import dense_inference
-from fullyconv.study.result import read_studies
+from fullyconv.study.result import Study, read_studies
 
 
 @pytest.fixture
@@ -111,3 +113,10 @@ def test_help_needs_no_torch(verb: list[str]) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "usage: fcn study" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["upper_bound", "dense_inference", "shift_and_stitch"])
+def test_a_study_is_a_function_of_its_name(name: str) -> None:
+    """As docs/howto/studies.md has it."""
+    function = getattr(import_module(f"fullyconv.study.{name}"), name)
+    assert get_type_hints(function)["return"] is Study

@@ -74,7 +74,7 @@ def test_without_padding_the_gradients_are_the_same() -> None:
         gradients.append(
             [p.grad.clone() for p in both.net.layers.parameters() if p.grad is not None]
         )
-    assert len(gradients[0]) == 15  # seven kernels and biases, and the scores' kernel
+    assert len(gradients[0]) == 16  # of eight layers, kernels and biases
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from fullyconv.errors import FullyConvError
 from fullyconv.models.create import create_model
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 from fullyconv.prediction.tile_plan import Reach, Tiling, plan_tiles, whole_memory
 from fullyconv.prediction.tiling import Band, label_bands, map_cells, picture_scores
 from fullyconv.runtimes.torch import TorchRuntime

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import fullyconv as fc
 from fullyconv.models.create import create_model
-from fullyconv.models.elision import elide
+from fullyconv.models.fast.elision import elide
+from fullyconv.models.fast.winograd import _SCHEMES, WinogradConv2d, with_winograd
 from fullyconv.models.layers import MatrixConv2d
-from fullyconv.models.winograd import _SCHEMES, WinogradConv2d, with_winograd
 from fullyconv.runtimes.torch import TorchRuntime
 
 

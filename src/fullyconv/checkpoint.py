@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import struct
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import fullyconv
 from fullyconv.config import ModelConfig
@@ -18,6 +21,8 @@ from fullyconv.files import write_whole
 from fullyconv.labels import LabelSpace
 from fullyconv.preprocess import Preprocess
 from fullyconv.recipe_file import typed
+from fullyconv.report.classes import SCORES, percent
+from fullyconv.report.record import class_scores
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +55,11 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     return path
 
 
+def is_checkpoint(name: str) -> bool:
+    """Whether a name stands for a file of weights, or a shipped one, and not for a network."""
+    return name in SHIPPED_MODELS or name.endswith(".safetensors") or Path(name).exists()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """What a checkpoint says about itself.
@@ -70,6 +80,20 @@ class Header:
     info: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, LabelSpace] = field(default_factory=dict)
     version: str = fullyconv.__version__
+
+    def __str__(self) -> str:
+        classes = self.labels.categories
+        rows = {f"{len(classes)} classes": ", ".join(classes), "input": str(self.preprocess)}
+        for name, space in self.heads.items():
+            rows[f"{name}, {space.num_classes} classes"] = ", ".join(space.categories)
+        scores = self.info.get("metrics")
+        for key, value in self.info.items():
+            if key not in ("metrics", "recipe"):  # the one as a table, the other in its run folder
+                plain = isinstance(value, str | int)
+                rows[key.replace("_", " ")] = str(value) if plain else json.dumps(value)
+        if isinstance(scores, dict) and scores:
+            rows |= _scores(scores)
+        return "\n".join(_row(key, text) for key, text in rows.items())
 
     def to_json(self) -> str:
         """The header as one JSON object."""
@@ -112,6 +136,23 @@ class Header:
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FullyConvError(f"its header is not readable ({error!r})") from error
+
+
+def _row(key: str, text: str) -> str:
+    """A line of a table of two columns, or several where the text is long."""
+    indent = 29 * " "
+    return textwrap.fill(text, 100, initial_indent=f"  {key:<26} ", subsequent_indent=indent)
+
+
+def _scores(values: dict[str, Any]) -> dict[str, str]:
+    """Rows of the scores that a checkpoint states, in per cent; the best class first."""
+    found = class_scores(values, {})
+    if found is None:
+        return {"metrics": json.dumps(values)}
+    rows = {f"{name}, %": f"{percent(found.totals[key]):>5}" for key, name in SCORES.items()}
+    for i in np.argsort(-np.nan_to_num(found.iou, nan=-1), kind="stable"):
+        rows[f"IU of {found.names[i]}, %"] = f"{percent(found.iou[i]):>5}"
+    return rows
 
 
 def _network(values: Any) -> ModelConfig:

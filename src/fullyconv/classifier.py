@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -156,8 +155,7 @@ def _as_trained(backbone: Backbone, padding: int) -> Backbone:
     """A backbone of reference geometry with its classifier's padding: fc6 sees whole windows."""
     first = next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
     first.padding = (padding, padding)
-    stages = {int(key): cast(nn.Sequential, stage) for key, stage in backbone.stages.items()}
-    return Backbone(stages, backbone.channels, backbone.geometry, backbone.classifier_pool)
+    return backbone.retraced()
 
 
 def load_classifier(

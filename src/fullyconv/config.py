@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from fullyconv.changed import changed
 from fullyconv.errors import UsageError, did_you_mean
 
 Geometry = Literal["reference", "same"]
@@ -290,6 +291,19 @@ class Recipe:
         _check_counts(self, "eval_interval", "save_interval", "log_interval")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")
+
+    def __str__(self) -> str:
+        name = network_name(self.model.backbone, self.model.stride, self.model.skips)
+        optim, epochs = self.optim, self.optim.epochs
+        length = f"{optim.max_iters:,} steps" if epochs is None else f"{epochs:g} epochs"
+        parts = {
+            "network": (name, *changed(self.model, "backbone", "stride", "skips")),
+            "data": changed(self.data),
+            "optimisation": (length, *changed(optim, "max_iters", "epochs")),
+            "run": changed(self, "model", "data", "optim"),
+        }
+        lines = [f"{part}: {', '.join(said)}" for part, said in parts.items() if said]
+        return "\n".join([*lines, "and the rest as by default"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and text, for a checkpoint's header and the run folder."""

@@ -18,6 +18,8 @@ class UsageError(FullyConvError):
 def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:
     """Sentence that names the nearest of ``known`` names, or all of them if none is near.
 
+    Capitals do not count.
+
     Args:
         given: What does not exist.
         known: What does.
@@ -26,12 +28,17 @@ def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:
     Example:
         >>> did_you_mean("voc-fcn8", ["voc-fcn8s", "voc-fcn16s", "nyud-fcn32s-hha"])
         'Did you mean voc-fcn8s, voc-fcn16s?'
+        >>> did_you_mean("VGG-16", ["vgg16", "alexnet"])
+        'Did you mean vgg16?'
         >>> did_you_mean("x", ["b", "a"])
         'Known: a, b.'
     """
     import difflib
 
-    near = difflib.get_close_matches(given, known, n=3)
+    spelt: dict[str, list[str]] = {}  # names may differ in capitals alone: classes of a data set
+    for name in known:
+        spelt.setdefault(name.lower(), []).append(name)
+    near = difflib.get_close_matches(given.lower(), spelt, n=3)
     if near:
-        return f"Did you mean {', '.join(near)}?"
+        return f"Did you mean {', '.join([name for key in near for name in spelt[key]][:3])}?"
     return otherwise or f"Known: {', '.join(sorted(known))}."

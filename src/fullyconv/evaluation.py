@@ -241,6 +241,9 @@ class Evaluation:
             width = self.about["boundary_width"]
             near = _totals(self.boundary, self.labels)
             parts.append(f"within {width} px of a boundary:\n{near}")
+        if self.worst:
+            rows = [f"{_percent(iou)}  {name}" for name, iou in self.worst]
+            parts.append("\n".join(["worst pictures, mean IU of each:", *rows]))
         if self.protocol is not None:
             parts.append(_published(self.protocol, self.metrics))
         return "\n\n".join(parts)
@@ -273,7 +276,8 @@ def evaluate(
             :class:`~fullyconv.data.masking.Masking`. None: as the model was trained.
         foreground: Classes that are foreground; empty: as the model was trained.
         boundary: Also score the pixels up to this far from a boundary on their own; 0 for no.
-        worst: How many of the worst pictures to write beside ``out``, truth and prediction shown.
+        worst: How many of the worst pictures to name, and to write beside ``out``, truth and
+            prediction shown.
         out: JSON file for the scores, per-class IU and the confusion matrix; a page that shows
             them is written beside it, with the suffix .html.
         progress: Show a progress bar.

@@ -16,7 +16,7 @@ from torch import nn
 from fullyconv.checkpoint import Header, load_model, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.extras import optional
-from fullyconv.models.stages import Stages
+from fullyconv.models.fast.stages import Stages
 from fullyconv.prediction.photos import list_photos
 from fullyconv.preprocess import Preprocess
 from fullyconv.quantizing import Change, Pictures, quantize

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.labels import IGNORE_INDEX, void_index
+from fullyconv.report.classes import percent
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class Metrics:
     per_class_iou: NDArray[np.float64]
     per_class_accuracy: NDArray[np.float64]
     classes_counted: int
+
+    def __str__(self) -> str:
+        return (
+            f"mean IU {percent(self.mean_iou)}, pixel accuracy {percent(self.pixel_accuracy)}, "
+            f"mean accuracy {percent(self.mean_accuracy)}, "
+            f"f.w. IU {percent(self.frequency_weighted_iou)} "
+            f"(per cent; {_counted(self.classes_counted, 'class', 'classes')} counted)"
+        )
 
     def to_dict(self, categories: Sequence[str]) -> dict[str, Any]:
         """Everything in plain numbers; a class that was not counted is None."""
@@ -82,6 +91,11 @@ class ConfusionMatrix:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.matrix: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
+
+    def __str__(self) -> str:
+        pixels = _counted(int(self.matrix.sum()), "pixel", "pixels")
+        classes = _counted(self.num_classes, "class", "classes")
+        return f"{pixels} of {classes} counted: {self.compute()}"
 
     def update(self, preds: Any, target: Any) -> ConfusionMatrix:
         """Count the pixels of one or more images.
@@ -142,6 +156,10 @@ class ConfusionMatrix:
             per_class_accuracy=accuracy,
             classes_counted=int((union > 0).sum()),
         )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

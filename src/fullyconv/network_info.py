@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fullyconv.config import ModelConfig, model_config, network_name
+from fullyconv.checkpoint import is_checkpoint, read_header
+from fullyconv.config import BACKBONES, Geometry, ModelConfig, model_config, network_name
 from fullyconv.errors import UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN, Head
@@ -24,6 +26,7 @@ class NetworkInfo:
 
     Attributes:
         name: Its name.
+        geometry: How the scores are made to cover the image: see :class:`~fullyconv.ModelConfig`.
         convolutions: Convolutional layers on the longest path, class scores included.
         parameters: Number of learned parameters.
         receptive_field: Pixels, along a side, that one score before upsampling sees.
@@ -39,6 +42,7 @@ class NetworkInfo:
     """
 
     name: str
+    geometry: Geometry
     convolutions: int
     parameters: int
     receptive_field: int
@@ -60,46 +64,56 @@ class NetworkInfo:
         field = f"{self.receptive_field} px"
         if self.classifier_receptive_field != self.receptive_field:
             field += f" ({self.classifier_receptive_field} with the classifier's average pooling)"
-        landings = ", ".join(
-            f"{_LANDINGS[grid]}: kernel {self.kernels[grid]}, offset {abs(offset)}"
+        landings = {
+            f"upsampling {_LANDINGS[grid]}": f"kernel {self.kernels[grid]}, offset {abs(offset)}"
             + (" of the skip" if offset < 0 else "")
             for grid, offset in self.offsets.items()
-        )
+        }
         rows = {
+            "geometry": _GEOMETRIES[self.geometry],
             "convolutional layers": str(self.convolutions),
             "parameters": f"{self.parameters / 1e6:.1f} M ({self.parameters:,})",
             "receptive field": field,
             "max stride": str(self.max_stride),
-            "upsampling": landings,
+            **landings,
             f"operations at {height} x {width}": f"{self.gflop:.1f} GFLOP",
         }
         if self.seconds is not None:
             rows["forward pass"] = (
                 f"{self.seconds:.3f} s, {self.gflop / self.seconds:.0f} GFLOP/s, "
-                f"{self.threads} threads, PyTorch float32"
+                f"{self.threads} thread{'' if self.threads == 1 else 's'}, PyTorch float32"
             )
         return self.name + "\n" + "\n".join(f"  {key:<26} {text}" for key, text in rows.items())
 
 
 _LANDINGS = {"16": "to stride 16", "8": "to stride 8", "1": "to the image"}
+# The offsets of the two differ: each counts from where its own map begins.
+_GEOMETRIES: dict[Geometry, str] = {
+    "same": "same: no wide padding; edge scores are repeated before upsampling",
+    "reference": "reference: the image is padded by 100 pixels, as the authors did",
+}
 
 
 def info(
-    name: str | ModelConfig, size: tuple[int, int] = (500, 500), measure: bool = True
+    name: str | os.PathLike[str] | ModelConfig,
+    size: tuple[int, int] = (500, 500),
+    measure: bool = True,
 ) -> NetworkInfo:
-    """Describe a network by name.
+    """Describe a network.
 
     Args:
-        name: See :func:`~fullyconv.config.model_config`; or a configuration.
+        name: As :func:`~fullyconv.config.model_config` takes it; a backbone, for the FCN-32s over
+            it; a checkpoint, or the name of a shipped model; or a configuration.
         size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
         measure: Time a forward pass; builds the network in memory.
 
     Raises:
         UsageError: If there is no network of that name, or no picture of that size.
+        FullyConvError: If a checkpoint cannot be read.
     """
     if min(size) < 1:
         raise UsageError(f"the size is {size[0]} x {size[1]}; a picture has at least 1 x 1 pixels")
-    config = name if isinstance(name, ModelConfig) else model_config(name)
+    title, config = _found(name)
     with torch.device("meta"):
         model = create_model(config).eval()
     fcn = _one_stream(model)
@@ -111,9 +125,8 @@ def info(
         model(torch.empty(1, config.in_channels, *size, device="meta"))
     seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
     return NetworkInfo(
-        name=name
-        if isinstance(name, str)
-        else network_name(config.backbone, config.stride, config.skips),
+        name=title,
+        geometry=config.geometry,
         convolutions=coarsest.convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
         receptive_field=coarsest.receptive_field,
@@ -127,6 +140,15 @@ def info(
         seconds=seconds,
         threads=torch.get_num_threads(),
     )
+
+
+def _found(name: str | os.PathLike[str] | ModelConfig) -> tuple[str, ModelConfig]:
+    """What a network is called, and its configuration."""
+    if isinstance(name, str) and not is_checkpoint(name):
+        name = f"fcn32s_{name}" if name in BACKBONES else name
+        return name, model_config(name)
+    config = name if isinstance(name, ModelConfig) else read_header(name).model
+    return network_name(config.backbone, config.stride, config.skips), config
 
 
 def _one_stream(model: nn.Module) -> FCN | MultiHead:

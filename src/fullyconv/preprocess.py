@@ -58,6 +58,11 @@ class Preprocess:
                 "above 0"
             )
 
+    def __str__(self) -> str:
+        mean, std = (" ".join(f"{value:.8g}" for value in given) for given in (self.mean, self.std))
+        scale = "" if self.scale == 1 else f", times {self.scale:.4g}"
+        return f"{' + '.join(self.inputs)}, {self.order}{scale}, mean {mean}, deviation {std}"
+
     def __call__(self, image: Pixels) -> NDArray[np.float32]:
         """Network input of a photograph, or of several pictures stacked.
 

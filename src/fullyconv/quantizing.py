@@ -15,7 +15,7 @@ from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError
 from fullyconv.evaluation import Tally, score
 from fullyconv.images import take_photo
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 from fullyconv.prediction.photos import list_photos
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import Pixels

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullyconv.labels import id_type
-from fullyconv.models.plan import Landing
+from fullyconv.models.fast.plan import Landing
 
 # pixels worked on at once: few enough to stay in the processor's caches
 _ROWS, _COLUMNS, _BLOCK = 64, 256, 1024

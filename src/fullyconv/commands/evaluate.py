@@ -19,9 +19,11 @@ def evaluate(
     foreground: tuple[str, ...] = (),
     boundary: int = 0,
     worst: int = 0,
-    out: Path = Path("scores.json"),
+    out: Path | None = None,
 ) -> int:
     """Score a model on labelled pictures: the paper's four numbers and each class's IU.
+
+    They are printed; --out also writes them.
 
     Args:
         model: Name of a shipped model (camvid, nyudv2), or a checkpoint.
@@ -34,9 +36,9 @@ def evaluate(
         mask: What is hidden of each picture by its labels; as the model was trained, if not given.
         foreground: Classes that are foreground; as the model was trained, if not given.
         boundary: Also score the pixels up to this far from a boundary on their own.
-        worst: How many of the worst pictures to write beside the scores.
+        worst: How many of the worst pictures to name, and to show beside the scores' file.
         out: JSON file for the scores and the confusion matrix; beside it, a page that shows
-            them.
+            them. Nothing is written without it.
     """
     from fullyconv import evaluation as verb
     from fullyconv.processes import this_process
@@ -54,5 +56,7 @@ def evaluate(
         progress=True,
     )
     if this_process().is_main_process:
-        print(f"{result.table()}\n{out}\n{out.with_suffix('.html')}")
+        print(result.table())
+        if out is not None:
+            print(f"{out}\n{out.with_suffix('.html')}")
     return 0

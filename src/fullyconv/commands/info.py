@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from json import dumps
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from fullyconv.config import BACKBONES, RELEASED_MODELS, model_names
+from fullyconv.config import RELEASED_MODELS, model_names
 
 
 def info(
@@ -25,16 +24,19 @@ def info(
         measure: Measure the time of a forward pass.
         json: Print JSON.
     """
-    from fullyconv.checkpoint import SHIPPED_MODELS, model_path
+    from fullyconv.checkpoint import is_checkpoint, model_path, read_header
 
     if not name:
         _print_names(json)
         return 0
-    if name in SHIPPED_MODELS or name.endswith(".safetensors") or Path(name).exists():
-        _print_checkpoint(model_path(name), size, measure, json)
-        return 0
-    if name in BACKBONES:
-        name = f"fcn32s_{name}"
+    if is_checkpoint(name):
+        path = model_path(name)
+        header = read_header(path)
+        if json:
+            print(header.to_json())
+            return 0
+        megabytes = path.stat().st_size / 1e6
+        print(f"{path} ({megabytes:.1f} MB, fullyconv {header.version})\n{header}\n")
     from fullyconv.network_info import info as describe
 
     network = describe(name, size, measure)
@@ -56,22 +58,3 @@ def _print_names(as_json: bool) -> None:
         return
     for title, names in groups.items():
         print(f"{title}:\n  " + "\n  ".join(names))
-
-
-def _print_checkpoint(path: Path, size: tuple[int, int], measure: bool, as_json: bool) -> None:
-    from fullyconv.checkpoint import read_header
-    from fullyconv.network_info import info as describe
-
-    header = read_header(path)
-    if as_json:
-        print(header.to_json())
-        return
-    model, infos = header.model, dict(header.info)
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB, fullyconv {header.version})")
-    print(f"  geometry    {model.geometry}")
-    print(f"  categories  {', '.join(header.labels.categories)}")
-    print(f"  input       {header.preprocess}")
-    infos.pop("recipe", None)
-    for key, value in infos.items():
-        print(f"  {key:<11} {dumps(value, indent=1) if isinstance(value, dict) else value}")
-    print(describe(model, size, measure))

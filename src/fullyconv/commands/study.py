@@ -92,9 +92,9 @@ def _shift_and_stitch(
         repeats: Measurements of each, of which the fastest counts.
         out: Folder for study.json.
     """
-    from fullyconv.study.shift_and_stitch import compare
+    from fullyconv.study.shift_and_stitch import shift_and_stitch
 
-    found = compare(backbones, stride=stride, width=width, size=size, repeats=repeats)
+    found = shift_and_stitch(backbones, stride=stride, width=width, size=size, repeats=repeats)
     found.save(out)
     print(f"{found.table()}\n{out}")
     return 0

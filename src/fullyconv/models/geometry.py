@@ -38,6 +38,13 @@ class CoordMap:
     receptive_field: int = 1
     convolutions: int = 0
 
+    def __str__(self) -> str:
+        layers = f"{self.convolutions} convolution{'' if self.convolutions == 1 else 's'}"
+        return (
+            f"stride {_number(self.stride)}, cell 0 at pixel {_number(self.start)}, "
+            f"receptive field {self.receptive_field} px, {layers}"
+        )
+
     def window(
         self, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1
     ) -> CoordMap:
@@ -81,6 +88,11 @@ class CoordMap:
                 "upsample the coarser one first"
             )
         return (other.start - self.start) / self.stride
+
+
+def _number(value: Fraction) -> str:
+    """As a decimal: strides are powers of two, so that two or three digits say it all."""
+    return f"{float(value):.7g}"
 
 
 def merge(maps: Iterable[CoordMap]) -> CoordMap:

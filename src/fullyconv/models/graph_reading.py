@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from torch import fx, nn
 
 from fullyconv.errors import FullyConvError
+from fullyconv.models import calls
 from fullyconv.models.called_layers import LAYER_FUNCTIONS, as_layer
 from fullyconv.models.last_layers import (
     batch_norm_2d,
@@ -35,17 +36,6 @@ class Place:
     size: tuple[int, int]
     spatial: tuple[int, ...] = (2, 3)
     pools: frozenset[fx.Node] = frozenset()
-
-
-_JOINING = {"add", "iadd", "sub", "isub", "mul", "imul", "div", "truediv", "itruediv", "maximum"}
-_ELEMENTWISE = {
-    *("relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish"),
-    *("hardswish", "hardsigmoid", "hardtanh", "sigmoid", "logsigmoid", "tanh", "softplus"),
-    *("softsign", "exp", "log", "sqrt", "rsqrt", "pow", "abs", "neg", "clamp", "dropout"),
-    *("alpha_dropout", "batch_norm", "contiguous", "clone", "detach", "float", "to", "square"),
-    *("dropout2d", "feature_dropout", "prelu", "erf", "local_response_norm"),
-}
-_SIZES = {"size", "dim", "getattr", "numel"}
 
 
 class Reading:
@@ -99,7 +89,7 @@ class Reading:
             elif node.op == "call_module":
                 self.places[node] = self._layer(node, self.module.get_submodule(str(node.target)))
             else:
-                place = self._function(node, _name(node), given)
+                place = self._function(node, calls.name(node), given)
                 if place is not None:
                     self.places[node] = place
 
@@ -212,17 +202,17 @@ class Reading:
 
     def _function(self, node: fx.Node, name: str, given: list[fx.Node]) -> Place | None:
         place = self.places[given[0]]
-        if name in _SIZES or (node not in self.shapes and name not in ("chunk", "split")):
+        if name in calls.SIZES or (node not in self.shapes and name not in ("chunk", "split")):
             return None
-        if name in _JOINING or name in ("cat", "concat", "concatenate", "stack"):
+        if name in calls.JOINING or name in calls.SIDE_BY_SIDE:
             return self._joined(node, name)
         if len(given) > 1 and not (name == "expand_as" and place.size == (1, 1)):
             raise self._refusal(node, f"joins maps by {name}")
-        if name in ("flatten", "view", "reshape", "squeeze", "unsqueeze", "expand", "expand_as"):
+        if name in calls.RESHAPING:
             return self._reshaped(node, name, place)
-        if name in ("permute", "transpose", "chunk", "split", "getitem", "index_select"):
+        if name in calls.REARRANGING:
             return self._rearranged(node, name, place)
-        if name in ("mean", "adaptive_avg_pool2d", "adaptive_max_pool2d"):
+        if name in calls.POOLING:
             return self._pooled_by_function(node, name, place)
         if name in LAYER_FUNCTIONS:
             return self._layer_function(node, name, place)
@@ -231,9 +221,8 @@ class Reading:
         if name == "layer_norm":
             return self._layer_norm(node, len(node.args[1]), place)  # type: ignore[arg-type]
         if name in ("softmax", "log_softmax"):
-            dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-            return self._over_channels(node, dim, place)  # type: ignore[arg-type]
-        if name in _ELEMENTWISE or node in self.unchanged:
+            return self._over_channels(node, calls.dimension(node, 1, None), place)
+        if name in calls.ELEMENTWISE or node in self.unchanged:
             return place
         raise self._refusal(node, f"uses {name}, which has no fully convolutional form here")
 
@@ -247,7 +236,7 @@ class Reading:
             return replace(maps[0], pools=frozenset().union(*(m.pools for m in maps)))
         if any(place.spatial != whole[0].spatial or place.size != whole[0].size for place in whole):
             raise self._refusal(node, "joins maps of different sizes")
-        if "cat" in name and node.kwargs.get("dim", (*node.args, 1)[1]) in whole[0].spatial:
+        if "cat" in name and calls.dimension(node, 1, 0) in whole[0].spatial:
             raise self._refusal(node, "puts maps side by side")
         for pool in frozenset().union(*(place.pools for place in maps)):
             self._squeezed(node, pool)
@@ -302,8 +291,8 @@ class Reading:
         return replace(place, spatial=())
 
     def _rearranged(self, node: fx.Node, name: str, place: Place) -> Place | None:
-        if name in ("chunk", "split", "index_select"):
-            dim = node.kwargs.get("dim", (*node.args, 0, 0)[1 if name == "index_select" else 2])
+        if name in calls.CUTTING:
+            dim = calls.dimension(node, calls.CUTTING[name], 0)
             if dim in place.spatial or not isinstance(dim, int):
                 raise self._refusal(node, "cuts a map into parts")
             return place
@@ -317,7 +306,7 @@ class Reading:
         if len(self.shapes[node]) == 2 or not place.spatial:
             raise self._refusal(node, "transposes what was flattened")
         order = list(range(len(self.shapes[node])))
-        arguments = [d % len(order) for d in _flat(node.args[1:])]
+        arguments = [d % len(order) for d in calls.dimensions(node.args[1:])]
         if name == "permute":
             order = arguments
         else:
@@ -331,8 +320,8 @@ class Reading:
                 node, place, sliding_maximum if "max" in name else sliding_average
             )
         count = len(self.shapes[node.all_input_nodes[0]])
-        dims = node.kwargs.get("dim", (*node.args, None)[1])
-        over = {d % count for d in _flat([dims])}
+        dims = calls.dimension(node, 1, None)
+        over = {d % count for d in calls.dimensions([dims])}
         if over != set(place.spatial) or place.spatial != (2, 3):
             raise self._refusal(node, f"averages over the dimensions {dims}")
         keeps = len(self.shapes[node]) == 4
@@ -362,11 +351,3 @@ class Reading:
 
     def _has(self, layer: str) -> bool:
         return any(name == layer for name, _ in self.module.named_modules())
-
-
-def _name(node: fx.Node) -> str:
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-
-
-def _flat(values: Any) -> list[int]:
-    return [v for value in values for v in (value if isinstance(value, list | tuple) else [value])]

@@ -9,7 +9,7 @@ from itertools import product
 from math import ceil
 
 from fullyconv.errors import FullyConvError
-from fullyconv.models.plan import Piece, Plan
+from fullyconv.models.fast.plan import Piece, Plan
 
 _CELLS = "scores"
 _HEAD_ROWS = 8  # of the coarsest tap, that one band adds: 256 pixels at stride 32

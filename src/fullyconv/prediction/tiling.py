@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 from fullyconv.prediction.tile_plan import Part, Tiling, fused_cells, plan_tiles, whole_memory
 from fullyconv.preprocess import Pixels
 from fullyconv.runtimes.runtime import Maps, Runtime

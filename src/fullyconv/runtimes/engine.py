@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 from fullyconv.runtimes.runtime import Maps
 
 HEADER, PLAN, LICENCE = "fullyconv", "fullyconv_plan", "licence"

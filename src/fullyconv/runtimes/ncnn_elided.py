@@ -1,15 +1,15 @@
 """The authors' padding left out of a graph for pictures of one size.
 
-What :mod:`fullyconv.models.elision` computes less their constant, ncnn computes as it is: it pads
-with a constant per channel, and so bias and rectifier stay parts of the convolution.
+What :mod:`fullyconv.models.fast.elision` computes less their constant, ncnn computes as it is: it
+pads with a constant per channel, and so bias and rectifier stay parts of the convolution.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fullyconv.models.elided_layers import ElidedPointwise, FixedConv2d, Laid
-from fullyconv.models.reach import Reach
+from fullyconv.models.fast.elided_layers import ElidedPointwise, FixedConv2d, Laid
+from fullyconv.models.fast.reach import Reach
 from fullyconv.runtimes.ncnn_graph import Graph, Value, array
 from fullyconv.runtimes.ncnn_layers import add_convolution, add_layer
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 
 PARAM, WEIGHTS, DESCRIPTION = "model.ncnn.param", "model.ncnn.bin", "fullyconv.json"
 FORMAT = 1

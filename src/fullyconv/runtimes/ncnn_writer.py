@@ -13,10 +13,10 @@ from torch import nn
 from fullyconv.checkpoint import Header
 from fullyconv.files import write_folder, write_json, write_text, write_whole
 from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
-from fullyconv.models.elided_layers import Laid
-from fullyconv.models.elision import elide
+from fullyconv.models.fast.elided_layers import Laid
+from fullyconv.models.fast.elision import elide
+from fullyconv.models.fast.stages import Stages
 from fullyconv.models.fcn import Head
-from fullyconv.models.stages import Stages
 from fullyconv.runtimes.ncnn_elided import add_laid
 from fullyconv.runtimes.ncnn_folder import DESCRIPTION, FORMAT, PARAM, WEIGHTS
 from fullyconv.runtimes.ncnn_graph import Graph
@@ -39,8 +39,8 @@ def write_ncnn(
 ) -> None:
     """Write a network for ncnn, whole or not at all; it takes pictures of any size.
 
-    Its blobs have the names of the maps of :class:`~fullyconv.models.plan.Plan`, and ``logits`` is
-    added: scores of every pixel, for those who run the files without fullyconv.
+    Its blobs have the names of the maps of :class:`~fullyconv.models.fast.plan.Plan`, and
+    ``logits`` is added: scores of every pixel, for those who run the files without fullyconv.
 
     Args:
         model: Network in evaluation mode: an FCN or a composition of several.

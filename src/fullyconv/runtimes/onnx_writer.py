@@ -20,10 +20,10 @@ from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 from fullyconv.files import write_whole
-from fullyconv.models.elision import elide
+from fullyconv.models.fast.elision import elide
+from fullyconv.models.fast.plan import Plan
+from fullyconv.models.fast.stages import Stages
 from fullyconv.models.fcn import Head
-from fullyconv.models.plan import Plan
-from fullyconv.models.stages import Stages
 from fullyconv.runtimes.engine import describe
 from fullyconv.runtimes.torch_writer import TRACED
 

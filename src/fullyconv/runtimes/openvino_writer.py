@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fullyconv.checkpoint import Header
 from fullyconv.extras import optional
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 from fullyconv.runtimes.engine import describe
 
 

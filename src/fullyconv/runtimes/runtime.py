@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 
 Maps = Mapping[str, NDArray[np.float32]]
-"""Maps (N, C, h, w) by the names that :class:`~fullyconv.models.plan.Plan` gives them."""
+"""Maps (N, C, h, w) by the names that :class:`~fullyconv.models.fast.plan.Plan` gives them."""
 
 
 class Runtime(Protocol):

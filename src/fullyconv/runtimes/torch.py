@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from fullyconv.checkpoint import load_model
 from fullyconv.errors import FullyConvError
-from fullyconv.models.elision import elide
+from fullyconv.models.fast.elision import elide
+from fullyconv.models.fast.stages import Stages
+from fullyconv.models.fast.winograd import with_winograd
 from fullyconv.models.layers import channels_last
-from fullyconv.models.stages import Stages
-from fullyconv.models.winograd import with_winograd
 from fullyconv.runtimes.runtime import Maps
 
 _PAID_AFTER = 6  # of VGG16: 2.0 s to transform, 0.34 s saved at 360 x 480 (2 cores)

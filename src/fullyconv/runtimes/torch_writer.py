@@ -14,7 +14,7 @@ from torch import nn
 
 from fullyconv.checkpoint import Header
 from fullyconv.files import write_whole
-from fullyconv.models.plan import Plan
+from fullyconv.models.fast.plan import Plan
 from fullyconv.runtimes.engine import describe
 from fullyconv.scores import Scores
 

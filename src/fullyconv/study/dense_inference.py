@@ -16,15 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fullyconv.config import BACKBONES
-from fullyconv.errors import UsageError, did_you_mean
-from fullyconv.models.backbones import build_backbone
+from fullyconv.classifier import DenseClassifier, dense_classifier
+from fullyconv.errors import UsageError
 from fullyconv.models.geometry import CoordMap
-from fullyconv.models.layers import channels_last, trace_all
+from fullyconv.models.layers import channels_last
 from fullyconv.progress import progress_bar
 from fullyconv.study.result import Row, Study
 
-_CLASSES = 1000  # of ImageNet, which the classifiers score
 _SOURCE = 'CVPR 2015, section 3.1 ("a typical GPU")'
 _COLUMNS = (
     "cells",
@@ -44,11 +42,14 @@ class Classifier:
 
     Attributes:
         layers: Images (N, 3, H, W) to scores (N, 1000, h, w).
-        at: Where the scores' cells lie in the image.
     """
 
-    layers: nn.Sequential
-    at: CoordMap
+    layers: DenseClassifier
+
+    @property
+    def at(self) -> CoordMap:
+        """Where the scores' cells lie in the image."""
+        return self.layers.map
 
     @property
     def patch(self) -> int:
@@ -83,27 +84,20 @@ def classifier(backbone: str, padded: bool = True, width: float = 1.0) -> Classi
         >>> classifier("alexnet", padded=False, width=1 / 16).patch
         355
     """
-    if backbone not in BACKBONES:
-        raise UsageError(
-            f"there is no backbone {backbone!r}. {did_you_mean(backbone, [*BACKBONES])}"
-        )
+    net = dense_classifier(backbone, pool=True, width=width)
+    layers = [*net.backbone.modules()]
+    first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    for layer in layers[: first + 1 if padded else None]:
+        if _pads(layer):
+            sides = layer.padding if isinstance(layer.padding, tuple) else None
+            layer.padding = 0 if sides is None else (0,) * len(sides)  # type: ignore[assignment]
     try:
-        net = build_backbone(backbone, 3, width, "reference")
-    except UsageError:
-        net = build_backbone(backbone, 3, width, "same")
-    pads = [layer for layer in net.modules() if _pads(layer)]
-    for layer in pads[: 1 if padded else None]:
-        sides = layer.padding if isinstance(layer.padding, tuple) else None
-        layer.padding = 0 if sides is None else (0,) * len(sides)  # type: ignore[assignment]
-    try:
-        at = trace_all(net.stages.values(), CoordMap()).window(net.classifier_pool)
+        unpadded = DenseClassifier(net.backbone.retraced(), net.layers, side=1)
     except ValueError as error:
         raise UsageError(
             f"{backbone} has branches or shortcuts that meet only where layers are padded ({error})"
         ) from error
-    score = nn.Conv2d(net.channels[32], _CLASSES, 1, bias=False)
-    pool = nn.AvgPool2d(net.classifier_pool, 1)
-    return Classifier(channels_last(nn.Sequential(*net.stages.values(), pool, score)), at)
+    return Classifier(channels_last(unpadded))
 
 
 def _pads(layer: nn.Module) -> bool:

@@ -18,7 +18,7 @@ from fullyconv.study.result import Row, Study
 _TAP = 32  # the deepest features
 
 
-def shift_and_stitch(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
+def stitch_shifts(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
     """Finer features from a coarse network run on shifted pictures, interlaced.
 
     With the network's stride f, it runs (f / stride)^2 times, on the picture without its first x
@@ -32,8 +32,16 @@ def shift_and_stitch(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
 
     Returns:
         (N, channels, h, w) features of the deepest tap: as many as every run has.
+
+    Raises:
+        UsageError: If the stride does not divide the network's: the runs would not interlace.
     """
     coarse = int(backbone.maps[_TAP].stride)
+    if stride < 1 or coarse % stride:
+        divisors = ", ".join(str(d) for d in range(1, coarse + 1) if coarse % d == 0)
+        raise UsageError(
+            f"the stride is {stride}; it must divide the network's {coarse}: one of {divisors}"
+        )
     shifts = range(0, coarse, stride)
     runs = {(y, x): backbone(images[..., y:, x:])[_TAP] for y, x in product(shifts, shifts)}
     height, width = (min(run.shape[d] for run in runs.values()) for d in (2, 3))
@@ -62,7 +70,7 @@ def interior(backbone: Backbone, size: int, stride: int) -> slice:
 
 
 @torch.inference_mode()
-def compare(
+def shift_and_stitch(
     names: Sequence[str],
     *,
     stride: int = 8,
@@ -128,7 +136,7 @@ def _compared(name: str, stride: int, width: float, size: int, repeats: int) -> 
     inside = interior(fine, size, of)
     ways: dict[str, Callable[[], Tensor]] = {
         f"{name}, stride {of}": lambda: coarse(images)[_TAP],
-        "shift-and-stitch": lambda: shift_and_stitch(coarse, images, stride),
+        "shift-and-stitch": lambda: stitch_shifts(coarse, images, stride),
         "dilation": lambda: fine(images)[_TAP],
     }
     outputs = {way: run() for way, run in ways.items()}

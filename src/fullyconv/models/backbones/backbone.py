@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -55,6 +56,11 @@ class Backbone(nn.Module):
         for stride, stage in stages.items():
             rows, columns = trace(stage, rows, axis=0), trace(stage, columns, axis=1)
             self.maps[stride] = merge((rows, columns))
+
+    def retraced(self) -> Backbone:
+        """The same layers, where their cells lie derived anew: for layers that were changed."""
+        stages = {int(key): cast(nn.Sequential, stage) for key, stage in self.stages.items()}
+        return Backbone(stages, self.channels, self.geometry, self.classifier_pool)
 
     def until(self, stride: int) -> Backbone:
         """This backbone, its layers after one tap taken off.

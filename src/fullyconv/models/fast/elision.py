@@ -1,16 +1,17 @@
 """The authors' padding left out, exactly: only what the image can reach is computed.
 
 Let r be the constant that a layer gives far from the image and from its map's border, one value per
-channel, and x' = x - r. What the image changes of x' is a window (:mod:`fullyconv.models.reach`)
-around which x' is zero. So the network runs on x' with these changes only:
+channel, and x' = x - r. What the image changes of x' is a window
+(:mod:`fullyconv.models.fast.reach`) around which x' is zero. So the network
+runs on x' with these changes only:
 
 * a convolution pads with zeros, as far as the window grows; its bias is what it gives for the
   constant r of its input, less the r of its output;
 * a rectifier, relu(y) - r, is the larger of y - r and -r;
 * max pooling stays as it is: a maximum of numbers less r is the maximum less r.
 
-At each tap the window is laid onto the background (:mod:`fullyconv.models.background`), and from
-the last tap that this holds for the network goes on as it was.
+At each tap the window is laid onto the background (:mod:`fullyconv.models.fast.background`), and
+from the last tap that this holds for the network goes on as it was.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from fullyconv.models.backbones.backbone import Backbone
-from fullyconv.models.background import Background, Places
-from fullyconv.models.elided_layers import ElidedConv2d, FixedConv2d, Laid, elided_layers, lay
+from fullyconv.models.fast.background import Background, Places
+from fullyconv.models.fast.elided_layers import ElidedConv2d, FixedConv2d, Laid, elided_layers, lay
+from fullyconv.models.fast.reach import reaches
 from fullyconv.models.layers import replaced
-from fullyconv.models.reach import reaches
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _USUAL = 256  # pixels: a size at which all is left out that can be
@@ -148,7 +149,8 @@ class FixedBackbone(Backbone):
 
     Args:
         backbone: Whose attributes it takes over.
-        stages: Up to each tap; the elided ones are :class:`~fullyconv.models.elided_layers.Laid`.
+        stages: Up to each tap; the elided ones are
+            :class:`~fullyconv.models.fast.elided_layers.Laid`.
 
     Shape:
         images (N, C, H, W) to ``{8: (N, channels[8], h, w), 16: ..., 32: ...}``.

@@ -1,4 +1,4 @@
-"""Layers on the difference to a constant around them (see :mod:`fullyconv.models.elision`)."""
+"""Layers on the difference to a constant around them (see :mod:`fullyconv.models.fast.elision`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fullyconv.models.reach import Reach
-from fullyconv.models.winograd import WinogradConv2d
+from fullyconv.models.fast.reach import Reach
+from fullyconv.models.fast.winograd import WinogradConv2d
 
 Place = tuple[Reach, Reach]
 """What an image reaches of the rows of a layer's output, and of its columns."""
@@ -155,7 +155,7 @@ def elided_layers(layers: Sequence[nn.Module]) -> nn.ModuleList:
 
     Args:
         layers: From the image on, which is continued by zeros: of the kinds for which
-            :func:`~fullyconv.models.reach.reaches` knows what the image reaches.
+            :func:`~fullyconv.models.fast.reach.reaches` knows what the image reaches.
     """
     replaced = nn.ModuleList()
     constant, after = torch.zeros(0), [*layers[1:], None]

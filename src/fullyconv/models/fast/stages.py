@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from fullyconv.models.backbones.backbone import Backbone, PaddedBackbone
+from fullyconv.models.fast.plan import Landing, Piece, Plan
 from fullyconv.models.fcn import Head
 from fullyconv.models.fusion import LateFusion
 from fullyconv.models.geometry import CoordMap, merge
 from fullyconv.models.layers import Parallel, Residual, cells, trace
-from fullyconv.models.plan import Landing, Piece, Plan
 
 _CUTS = (Residual, nn.Sequential, Parallel, nn.MaxPool2d)  # maps are narrow behind them
 _SEEN = 5  # cells along an axis that a piece sees at least, if there is another behind it
@@ -24,7 +24,7 @@ _LARGE = 4096  # cells along an axis, beside which padding does not count
 
 
 class Stages(nn.Module):
-    """A network whose named maps (:class:`~fullyconv.models.plan.Plan`) are made one by one.
+    """A network whose named maps (:class:`~fullyconv.models.fast.plan.Plan`) are made one by one.
 
     Args:
         model: An FCN or a composition of several, of which nothing is copied.

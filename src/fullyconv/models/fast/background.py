@@ -14,8 +14,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from fullyconv.models.fast.reach import Reach
 from fullyconv.models.layers import window
-from fullyconv.models.reach import Reach
 
 Places = Sequence[tuple[Reach, Reach]]
 """For each layer in turn, what an image reaches of its rows and of its columns."""
