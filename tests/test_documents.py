@@ -25,6 +25,15 @@ def test_every_name_of_an_idea_exists(name: str) -> None:
     assert hasattr(import_module(module), attribute)
 
 
+def test_every_name_of_an_idea_links_to_its_file() -> None:
+    linked = re.findall(r"\[`(fullyconv\.[\w.]+)`\]\(\.\./src/([\w/]+)\.py\)", PAPER_TO_CODE)
+    assert len(linked) == len(re.findall(r"`fullyconv\.", PAPER_TO_CODE)) > 30
+    for name, file in linked:
+        module = file.replace("/", ".")
+        assert name.startswith(f"{module}.")
+        assert (ROOT / "src" / f"{file}.py").is_file()
+
+
 def test_the_table_of_layers_is_the_codes() -> None:
     model = create_model("voc-fcn8s", width=1 / 64)
     modules = dict(model.named_modules())

@@ -84,6 +84,9 @@ def test_a_page_that_is_wrong_is_found(pages: Any, tmp_path: Path) -> None:
     page.write_text("```python\nx = 1 / 0\n```\n")
     with pytest.raises(ZeroDivisionError):
         pages.run_page(page, tmp_path)
+    page.write_text("<details>\n```python\nx = 1\n```\n</details>\n```python\n>>> x\n1\n```\n")
+    with pytest.raises(AssertionError, match="name 'x' is not defined"):
+        pages.run_page(page, tmp_path)
     page.write_text("```python needs=no_such_package\n1 / 0\n```\n")
     assert pages.run_page(page, tmp_path) == ["no_such_package"]
 

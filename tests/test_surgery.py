@@ -17,8 +17,9 @@ from fullyconv.config import RELEASED_MODELS
 from fullyconv.conversion import import_caffemodel
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.create import create_model
+from fullyconv.models.fcn import FCN
 from fullyconv.models.fusion import LateFusion
-from fullyconv.models.layers import BilinearUpsample
+from fullyconv.models.layers import BilinearUpsample, kernel_size
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.surgery import (
     caffe_layers,
@@ -143,18 +144,39 @@ def test_a_single_layer_takes_its_part_of_a_file(released: str, stride: int, sco
     assert report.copied == names
 
 
-def test_staged_training_starts_from_the_coarser_network() -> None:
-    """A new FCN-16s with FCN-32s's weights and a zero pool4 score says what the 32s would say."""
-    coarse = create_model("fcn32s_googlenet", width=1 / 4, num_classes=3).eval()
-    for p in coarse.parameters():
-        nn.init.normal_(p, std=0.1)
-    fine = create_model("fcn16s_googlenet", width=1 / 4, num_classes=3).eval()
+@pytest.mark.parametrize("stride", [16, 8])
+@pytest.mark.parametrize(
+    ("backbone", "geometry", "odd"),
+    [("alexnet", "reference", True), ("efficientnet_lite0", "same", True),
+     ("vgg16", "reference", False)],
+)  # fmt: skip
+def test_staged_training_starts_from_the_coarser_network(
+    backbone: str, geometry: str, odd: bool, stride: int
+) -> None:
+    """A new net with FCN-32s's weights and zero scores of its skips says what the 32s says."""
+    width = 1.0 if backbone.startswith("efficient") else 1 / 16
+    coarse, fine = (
+        create_model(f"fcn{s}s_{backbone}", width=width, num_classes=21, geometry=geometry).eval()
+        for s in (32, stride)
+    )
+    assert isinstance(coarse, FCN)
+    assert isinstance(fine, FCN)
+    torch.manual_seed(0)
+    nn.init.normal_(coarse.get_parameter("head.score.32.weight"))
     report = transplant(fine, coarse)
-    assert report.missing == ["head.score.16.weight", "head.score.16.bias"]
-    images = torch.rand(1, 3, 200, 180)
-    # interpolating twice by 2 and 16 is close to once by 32, not equal to it
-    difference = (fine(images) - coarse(images)).abs().max()
-    assert difference < 0.05 * coarse(images).abs().max()
+    new = [f"head.score.{s}" for s in (16, 8) if s >= stride]
+    assert report.missing == [f"{name}.{kind}" for name in new for kind in ("weight", "bias")]
+    images = torch.zeros(1, 3, 320, 320)
+    with torch.inference_mode():
+        shapes = {s: tap.shape for s, tap in fine.backbone(images).items()}
+        noise = {s: torch.randn(shape) for s, shape in shapes.items()}  # no cell like the next
+        before, after = coarse.head(noise, images), fine.head(noise, images)
+    assert all(kernel_size(up) % 2 == odd for up in fine.head.upsample.values())
+    if odd:  # interpolated between the same points again
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+    else:  # the peak between two finer cells is lost
+        changed = (after.argmax(1) != before.argmax(1)).double().mean()
+        assert 0.05 < changed < 0.2
 
 
 def test_transplanting_between_strangers_is_refused() -> None:

@@ -228,7 +228,7 @@ def test_a_picture_moves_the_weights_as_far_in_every_regime() -> None:
             sgd.step()
         moved.append(weight.item())
         pictures.append(optim.max_iters * optim.iter_size * optim.batch_size)
-    assert moved == pytest.approx([moved[0]] * 3, rel=1e-6)
+    assert moved == pytest.approx([moved[0]] * 3 + [10 * moved[0]], rel=1e-6)  # heavy-fixed last
     assert len(set(pictures)) == 1
     heavy = variants("momentum", recipe("finetune"))["heavy"].optim.momentum
     assert heavy**20 == pytest.approx(0.9)
@@ -242,6 +242,18 @@ def test_published_rows_are_the_tables_own(base: Recipe) -> None:
         assert row == table[row.network]
     masking = training_study("masking", changed(base, {"data.foreground": ("car",)}))
     assert [v.name for v in masking.variants] == [row.network for row in masking.published]
+
+
+def test_masking_warns_of_a_single_foreground_class(base: Recipe) -> None:
+    """Over its own pixels a net that says it everywhere has everything."""
+    one, two = (
+        training_study("masking", changed(base, {"data.foreground": names})).rule
+        for names in (("car",), ("car", "tree"))
+    )
+    assert "WARNING: there is one foreground class" in one
+    assert "WARNING" not in two
+    scores = ClassScores(("a", "b"), np.zeros(2), np.zeros(2), np.array([[0.0, 8], [0, 2]]), (), {})
+    assert counted(scores, ["b"]).mean_iou == 1.0
 
 
 # classes that count -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+FOLDER = Path(__file__).resolve().parent  # where pictures go
 INK, QUIET, BLUE = "#1b1f24", "#57606a", "#0a5fc2"
 COLORS = ("#f2a65e", "#6ea8ec", "#74c69d", "#d592d8")
 
@@ -82,12 +83,12 @@ class Drawing:
         self.parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" fill="{fill}"/>')
 
     def save(self, path: str) -> None:
-        """Write it."""
+        """Write it, to a path in FOLDER."""
         width, height = self.size
         text = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" font-family="system-ui, Helvetica, Arial, '
             f'sans-serif">\n<rect width="{width}" height="{height}" fill="#ffffff"/>\n'
         )
-        Path(path).parent.mkdir(exist_ok=True)
-        Path(path).write_text(text + "\n".join(self.parts) + "\n</svg>\n", "utf-8")
+        (FOLDER / path).parent.mkdir(exist_ok=True)
+        (FOLDER / path).write_text(text + "\n".join(self.parts) + "\n</svg>\n", "utf-8")

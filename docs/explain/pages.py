@@ -11,12 +11,17 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import drawing
+
 HERE = Path(__file__).resolve().parent
+_DETAILS = ("<details>", "</details>")
 _BLOCK = re.compile(r"^```python(?: needs=([\w.,]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def run_page(page: Path, folder: Path) -> list[str]:
-    """Run a page's blocks from top to bottom, in one namespace.
+    """Run a page's blocks from top to bottom, in one namespace, from the repository's root.
+
+    What folded blocks define, visible ones do not see: a reader pastes what is visible.
 
     Args:
         page: A Markdown file.
@@ -29,19 +34,24 @@ def run_page(page: Path, folder: Path) -> list[str]:
     Raises:
         AssertionError: If a block prints something else than the page says.
     """
-    text, names, missing = page.read_text("utf-8"), {"__name__": page.stem}, []
+    text, missing = page.read_text("utf-8"), []
+    names, folded = {"__name__": page.stem}, {}
     before = Path.cwd()
-    os.chdir(folder)
+    os.chdir(HERE.parents[1])
+    drawing.FOLDER = folder
     try:
         for block in _BLOCK.finditer(text):
             code, line = block[2], text.count("\n", 0, block.start(2))
             lacking = [name for name in (block[1] or "").split(",") if name and not find_spec(name)]
+            opened, closed = (text.count(tag, 0, block.start()) for tag in _DETAILS)
+            folded.update(names)
+            here = folded if opened > closed else names
             if lacking:
                 missing += lacking
             elif code.startswith(">>>"):
-                _check(code, names, page, line)
+                _check(code, here, page, line)
             else:
-                exec(compile("\n" * line + code, str(page), "exec"), names)
+                exec(compile("\n" * line + code, str(page), "exec"), here)
     finally:
         os.chdir(before)
     return missing

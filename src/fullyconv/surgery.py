@@ -232,8 +232,10 @@ def _check_scales(model: nn.Module, given: dict[str, CaffeLayer], source: object
 def transplant(target: nn.Module, source: nn.Module) -> SurgeryReport:
     """Copy every parameter whose name and shape agree (the authors' ``surgery.transplant``).
 
-    Staged training: an FCN-32s into a new FCN-16s, whose new score stays zero. A classifier's
-    linear weights fit the convolutions they are equal to.
+    Staged training: an FCN-32s into a new FCN-16s, whose new score stays zero. It then answers as
+    the FCN-32s did: exactly where the upsampling kernels are odd, nearly where they are even
+    (VGG16), for two even ones are not the single larger one. A classifier's linear weights fit the
+    convolutions they are equal to.
 
     Returns:
         What was copied, reshaped, missing in ``source`` and extra there, by parameter name.
