@@ -25,7 +25,7 @@ def page_of_a_server() -> None:
         chromium() as browser,
         opened(browser, address) as page,
     ):
-        page.click("#samples button >> nth=0")
+        page.click("#samples button >> nth=1")
         page.wait_for_selector("body[data-state=done]")
         page.fill("#compare", "42")
         page.hover(".frame", position={"x": 700, "y": 560})
