@@ -151,7 +151,7 @@ def test_googlenet_scores_as_the_real_caffe() -> None:
     images = torch.from_numpy(input_blob("data", (1, 3, 224, 224)))
     for pool in (True, False):
         classifier = dense_classifier("googlenet", 125, pool=pool, width=1 / 8).eval()
-        assert load_backbone(classifier, DATA / "bvlc_googlenet-w8.caffemodel") == []
+        assert load_backbone(classifier, DATA / "bvlc_googlenet-w8.caffemodel").missing == []
         with torch.inference_mode():
             scores = classifier(images)
         assert scores.shape == ((1, 125, 1, 1) if pool else (1, 125, 7, 7))
@@ -281,7 +281,7 @@ def test_weights_that_do_not_fit_are_refused(
     features = build_backbone("vgg16", width=W).state_dict()
     torch.save(features, tmp_path / "features.pth")
     with pytest.raises(
-        FullyConvError, match="not hold the whole classifier vgg16: it lacks layers.fc8.weight, lay"
+        FullyConvError, match="not hold the whole classifier vgg16: it lacks layers.fc8; name"
     ):
         load_classifier("vgg16", tmp_path / "features.pth", width=W)
     convolutions = {key: t for key, t in features.items() if "fc" not in key}

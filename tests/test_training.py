@@ -98,6 +98,7 @@ def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) ->
         assert 0 <= line["data_wait"] < 1
         assert 0.1 < line["memory_gib"] < 64
     lines = log(tmp_path / "run")
+    assert lines[0] == {"step": 0, "started_from": "random"}
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "mean_iou" in line] == [3, 6]
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 2 * 3

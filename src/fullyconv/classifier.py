@@ -183,7 +183,7 @@ def load_classifier(
     """
     classifier = dense_classifier(name, pool=pool, width=width)
     path = weights_file(name, weights, "--weights FILE")
-    if missing := load_backbone(classifier, path):
+    if missing := load_backbone(classifier, path).missing:
         raise FullyConvError(
             f"{path}: does not hold the whole classifier {name}: it lacks {', '.join(missing[-4:])}"
             f"{' and more' if len(missing) > 4 else ''}; name a file that has its last layer too"

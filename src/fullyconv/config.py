@@ -267,6 +267,9 @@ class Recipe:
     late fusion one of each stream, or one of the whole."""
     backbone_weights: str = "auto"
     """ImageNet weights: auto, or a file (.safetensors, .pth, .caffemodel)."""
+    partial_weights: bool = False
+    """Take ImageNet weights that lack layers of the backbone (VGG16's fc6 and fc7, nine tenths of
+    it), which then start at random; without it, such a file is refused."""
     tensorboard: bool = False
     """Also write TensorBoard events into the run folder; pip install "fullyconv[track]"."""
     licence: str = "not stated"

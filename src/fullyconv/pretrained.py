@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fullyconv.checkpoint import load_model, read_tensors
-from fullyconv.config import Recipe
+from fullyconv.checkpoint import load_model, model_path, read_header, read_tensors
+from fullyconv.config import BACKBONES, Recipe
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import Backbone
 from fullyconv.models.fusion import LateFusion
-from fullyconv.surgery import load_caffemodel, transplant
+from fullyconv.preprocess import Preprocess, preprocess_for
+from fullyconv.surgery import SurgeryReport, load_caffemodel, transplant
 from fullyconv.weights import get, list_weights
 
 
@@ -30,11 +31,13 @@ def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str
         say: Told what was copied.
 
     Returns:
-        What it was filled from.
+        What it was filled from, and of ImageNet weights what was filled and what is missing.
 
     Raises:
-        UsageError: If the recipe goes on from another one, whose result is not named.
-        FullyConvError: If there are no weights, or they do not fit.
+        UsageError: If the recipe goes on from another one, whose result is not named, or gives the
+            weights other pictures than they know.
+        FullyConvError: If there are no weights, they do not fit, or lack layers of the backbone and
+            the recipe does not allow that.
     """
     if recipe.init_from:
         parts = [model]
@@ -42,14 +45,23 @@ def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str
             assert isinstance(model, LateFusion)  # Recipe has seen to it
             parts = list(model.streams.values())
         for part, start_from in zip(parts, recipe.init_from, strict=True):
+            _refuse_other_pictures(
+                recipe, read_header(model_path(start_from)).preprocess, start_from
+            )
             say(f"from {start_from}: {transplant(part, load_model(start_from))}")
         return ", ".join(Path(start_from).name for start_from in recipe.init_from)
     path = imagenet_file(recipe)
     if path is None:
         return "random"
-    for backbone in (part for part in model.modules() if isinstance(part, Backbone)):
-        load_backbone(backbone, path)
-    return path.name
+    reports = [load_backbone(m, path) for m in model.modules() if isinstance(m, Backbone)]
+    if reports[0].missing and not recipe.partial_weights:
+        raise FullyConvError(
+            f"{path}: fills only a part of {recipe.model.backbone} ({reports[0]}), and what is "
+            "missing would start at random; name a file that holds the whole classifier "
+            "(fcn weights list), or take this one knowingly with --partial-weights"
+        )
+    say(f"from {path}: {reports[0]}")
+    return f"{path.name} ({reports[0]})"
 
 
 def imagenet_file(recipe: Recipe) -> Path | None:
@@ -66,8 +78,34 @@ def imagenet_file(recipe: Recipe) -> Path | None:
             f"this recipe goes on from {' and '.join(recipe.continues)}: train that first and name "
             "its checkpoint by --init-from, or import the authors' by fcn weights import"
         )
+    own = preprocess_for(recipe.model.backbone)
+    _refuse_other_pictures(recipe, own, f"the ImageNet weights of {recipe.model.backbone}")
     otherwise = "--backbone-weights FILE, or start from random weights with --from-scratch"
     return weights_file(recipe.model.backbone, recipe.backbone_weights, otherwise)
+
+
+def _refuse_other_pictures(recipe: Recipe, known: Preprocess, weights: object) -> None:
+    """Raise if a recipe turns colours round, or scales them, as the weights never saw them.
+
+    Another mean is none of that: the paper's nets of other data start from those of VOC.
+    """
+    data = recipe.data
+    if "bands" in (*known.inputs, *data.inputs):
+        return
+    chosen = preprocess_for(recipe.model.backbone, data.preprocess, data.inputs)
+    colours = "images" in known.inputs and "images" in chosen.inputs
+    if colours and (chosen.order != known.order or not 0.5 < _gain(chosen) / _gain(known) < 2):
+        raise UsageError(
+            f"{weights}: they know {known.order} pictures times {_gain(known):.3g}, and the "
+            f"recipe's preprocessing {data.preprocess!r} gives them {chosen.order} times "
+            f"{_gain(chosen):.3g}; set --data.preprocess auto and the backbone that they are of, "
+            "or start from others"
+        )
+
+
+def _gain(preprocess: Preprocess) -> float:
+    """Factor between a pixel's value and what the network sees of the first channel."""
+    return preprocess.scale / preprocess.std[0]
 
 
 def imagenet_weights(name: str) -> Path | None:
@@ -80,7 +118,7 @@ def imagenet_weights(name: str) -> Path | None:
     return get(present[0].name, offline=True) if present else None
 
 
-def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> list[str]:
+def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> SurgeryReport:
     """Copy a classifier's weights into a backbone, or into a backbone and the layers after it.
 
     A .caffemodel is matched by Caffe's layer names. In state dictionaries names differ between
@@ -97,20 +135,32 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> list[str
         path: A .caffemodel, or a state dictionary: .safetensors or .pth.
 
     Returns:
-        Names of the parameters that the file did not fill.
+        The layers that were copied, reshaped, not in the file, and in the file alone.
 
     Raises:
         FullyConvError: If the file is unreadable or a shape does not fit.
     """
     if Path(path).suffix == ".caffemodel":
-        return load_caffemodel(backbone, path, strict=False).missing
+        return load_caffemodel(backbone, path, strict=False)
     source = _counted(read_state(path))
     filled = backbone.state_dict()
     places = list(_counted(filled))
+    copied: dict[str, bool] = {}  # whether as it was, by layer
     for key, new in zip(places, source.values(), strict=False):
+        copied[_layer(key)] = copied.get(_layer(key), True) and new.shape == filled[key].shape
         filled[key] = _fit(new, filled[key], key, path)
     backbone.load_state_dict(filled)
-    return places[len(source) :]
+    return SurgeryReport(
+        copied=[layer for layer, whole in copied.items() if whole],
+        reshaped=[layer for layer, whole in copied.items() if not whole],
+        missing=list(dict.fromkeys(map(_layer, places[len(source) :]))),
+        extra=list(dict.fromkeys(map(_layer, list(source)[len(places) :]))),
+    )
+
+
+def _layer(key: str) -> str:
+    """The layer of a tensor, without the stage that it is in."""
+    return re.sub(r"^stages\.\d+\.", "", key).rpartition(".")[0]
 
 
 def _counted(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -194,7 +244,7 @@ def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> 
         otherwise: The option that names a file, and what else to do if there are none.
 
     Raises:
-        FullyConvError: If there are none.
+        FullyConvError: If there are none, or the file named is another publisher's.
     """
     path = imagenet_weights(name) if weights == "auto" else Path(weights)
     if path is None:
@@ -205,4 +255,27 @@ def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> 
         )
     if not path.is_file():
         raise FullyConvError(f"{path}: there is no such file of backbone weights")
+    if weights != "auto":
+        _refuse_anothers(name, path)
     return path
+
+
+# Layers of torchvision's VGG16 and AlexNet, and of its GoogLeNet.
+_TORCHVISION = re.compile(r"(features\.\d+|inception3a\.branch1\.conv)\.weight")
+
+
+def _refuse_anothers(name: str, path: Path) -> None:
+    """Raise if a file holds the same layers for other pictures: Caffe's BGR, torchvision's RGB."""
+    caffes, wants_torchvision = path.suffix == ".caffemodel", name.endswith("_torchvision")
+    if caffes:
+        publisher, takes, other = "Caffe", "BGR from 0 to 255", name.removesuffix("_torchvision")
+    else:
+        publisher, takes, other = "torchvision", "RGB from 0 to 1", f"{name}_torchvision"
+        if not any(map(_TORCHVISION.fullmatch, read_state(path))):
+            return
+    if caffes == wants_torchvision and other in BACKBONES:
+        raise FullyConvError(
+            f"{path}: its layers are {publisher}'s, which take {takes}, and not those of {name}; "
+            f"use the backbone {other} (fcn train: --model.backbone {other} --data.preprocess "
+            f"auto), or a file of {name}"
+        )

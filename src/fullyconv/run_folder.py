@@ -54,8 +54,8 @@ class RunFolder:
         self.speed_path = path / "speed.jsonl"
         self._events: SummaryWriter | None = None
 
-    def begin(self, recipe: Recipe) -> None:
-        """Start a new run.
+    def begin(self, recipe: Recipe, started_from: str) -> None:
+        """Start a new run; the log's first line says what its network was filled from.
 
         Raises:
             FullyConvError: If another run's state is there, or the folder cannot be written.
@@ -69,6 +69,7 @@ class RunFolder:
         write_json(self.path / "recipe.json", recipe.to_dict())
         for path in (self.log_path, self.speed_path):
             write_whole(path, lambda file: None)
+        self._add(self.log_path, 0, {"started_from": started_from})
 
     def is_resumable(self, recipe: Recipe) -> bool:
         """Whether there is a state to go on from; without one, the run begins anew.

@@ -22,6 +22,7 @@ _SCORES = {"32": "score_fr", "16": "score_pool4", "8": "score_pool3"}
 _ONTO_SKIP = {"16": "upscore2", "8": "upscore_pool4"}
 _ONTO_IMAGE = {32: "upscore", 16: "upscore16", 8: "upscore8"}
 _SCALES = {16: "scale_pool4", 8: "scale_pool3"}
+_NAMED = 10  # layers that a report names
 _HEAD_SUFFIX = {"semantic": "_sem", "geometric": "_geo"}  # siftflow-fcn*/net.py
 
 
@@ -46,7 +47,8 @@ class SurgeryReport:
         for kind in ("reshaped", "missing", "extra"):
             names = getattr(self, kind)
             if names:
-                parts.append(f"{len(names)} {kind}: {', '.join(names)}")
+                more = ", ..." if len(names) > _NAMED else ""
+                parts.append(f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{more}")
         return "; ".join(parts)
 
 

@@ -183,7 +183,7 @@ class _Run:
         if resume:
             self._restore()
         elif self.accelerator.is_main_process:
-            self.folder.begin(self.recipe)
+            self.folder.begin(self.recipe, self.weights_from)
         if self.recipe.tensorboard and self.accelerator.is_main_process:
             self.folder.open_events(self.iteration)
 
