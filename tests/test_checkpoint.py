@@ -89,7 +89,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_header_that_claims_gigabytes_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(struct.pack("<Q", 2**62) + b"{}")
-    with pytest.raises(FullyConvError, match="its header would be 4611686018427387904 bytes"):
+    with pytest.raises(FullyConvError, match="this is no checkpoint"):
         read_header(tmp_path / "x")
     deep = b"[" * 200_000
     (tmp_path / "x").write_bytes(struct.pack("<Q", len(deep)) + deep)

@@ -36,6 +36,7 @@ from fullyconv.preprocess import EFFICIENTNET_LITE
 from fullyconv.recipes import RECIPES, recipe
 from fullyconv.speed import fastest_precision
 from fullyconv.training import train
+from fullyconv.validation import validate
 
 
 @pytest.fixture
@@ -89,8 +90,8 @@ def test_length_in_passes_over_the_pictures(small: Recipe, tmp_path: Path) -> No
 def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) -> None:
     best = train(small, tmp_path / "run", progress=False)
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["best.safetensors", "last.pt", "log.jsonl", "recipe.json", "report.html",
-                     "samples", "scores.json", "speed.jsonl"]  # fmt: skip
+    assert names == ["best.safetensors", "last.pt", "last.safetensors", "log.jsonl", "recipe.json",
+                     "report.html", "samples", "scores.json", "speed.jsonl"]  # fmt: skip
     speed = [json.loads(s) for s in (tmp_path / "run" / "speed.jsonl").read_text().splitlines()]
     assert [line["step"] for line in speed] == [1, 2, 3, 4, 5, 6]
     for line in speed:
@@ -98,7 +99,6 @@ def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) ->
         assert 0 <= line["data_wait"] < 1
         assert 0.1 < line["memory_gib"] < 64
     lines = log(tmp_path / "run")
-    assert lines[0] == {"step": 0, "started_from": "random"}
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "mean_iou" in line] == [3, 6]
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 2 * 3
@@ -115,6 +115,29 @@ def test_the_run_folder_holds_what_is_promised(small: Recipe, tmp_path: Path) ->
     assert np.sum(written["confusion_matrix"]) == scored.matrix.sum()
     text = evaluate(best, small.data.root, progress=False).table()
     assert f"mean IU                 {100 * scored.mean_iou:5.1f}" in text
+
+
+def test_the_last_step_can_be_scored_too(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each scoring leaves its network, the best one or not, with its own scores."""
+    results = iter((0.4, 0.2))
+
+    def worse_and_worse(*args: Any, **options: Any) -> Any:
+        result = validate(*args, **options)
+        return replace(result, metrics=replace(result.metrics, mean_iou=next(results)))
+
+    monkeypatch.setattr(training, "validate", worse_and_worse)
+    best = train(longer(small), tmp_path / "run", progress=False)
+    last = tmp_path / "run" / "last.safetensors"
+    assert read_header(best).info["step"] == 3
+    assert read_header(last).info["step"] == 6
+    with pytest.raises(
+        FullyConvError, match=r"last.pt: from this a run goes on .* last.safetensors"
+    ):
+        read_header(tmp_path / "run" / "last.pt")
+    train(replace(small, data=replace(small.data, val="")), tmp_path / "unscored", progress=False)
+    assert not (tmp_path / "unscored" / "last.safetensors").exists()  # best is the last
 
 
 def test_a_resumed_run_equals_one_that_was_not_stopped(
@@ -399,7 +422,9 @@ def test_a_network_of_other_classes_is_a_start(
     train(fewer, tmp_path / "third", progress=True)
     shown = capsys.readouterr()
     assert "missing: head.score.32.weight" in shown.out + shown.err
-    assert log(tmp_path / "third")[0]["loss"] == pytest.approx(np.log(21), rel=1e-4)
+    start, begun = log(tmp_path / "third")[:2]
+    assert start == {"step": 0, "started_from": "best.safetensors"}
+    assert begun["loss"] == pytest.approx(np.log(21), rel=1e-4)
 
 
 def own_classes(root: Path, text: str) -> None:
@@ -673,7 +698,7 @@ def test_patch_sampling_is_loss_sampling(small: Recipe, tmp_path: Path) -> None:
             class_weights="none",
         )  # fmt: skip
         train(run, tmp_path / str(keep), progress=False)
-        losses.append(log(tmp_path / str(keep))[0]["loss"])
+        losses.append(next(row["loss"] for row in log(tmp_path / str(keep)) if "loss" in row))
     assert losses[1] == pytest.approx(losses[0] / 4, rel=0.1)
 
 

@@ -184,10 +184,13 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         with Path(path).open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
             if not 2 <= length <= min(size - 8, _MAX_HEADER):
-                raise FullyConvError(
-                    f"{path}: this is no checkpoint (.safetensors), as fcn train writes them: its "
-                    f"header would be {length} bytes long, the file has {size}"
-                )
+                what = "this is no checkpoint (.safetensors), as fcn train writes them"
+                if Path(path).suffix == ".pt":
+                    what = (
+                        "from this a run goes on (fcn train --resume); the networks to use are "
+                        "best.safetensors and last.safetensors beside it"
+                    )
+                raise FullyConvError(f"{path}: {what}")
             metadata = json.loads(file.read(length)).get("__metadata__", {})
             text = metadata.get(_KEY)
     except OSError as error:

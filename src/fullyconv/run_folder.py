@@ -43,19 +43,21 @@ class RunFolder:
 
     Attributes:
         best_path: The best network so far, a checkpoint to predict with.
+        scored_path: The network scored last, likewise.
         last_path: Everything a resumed run needs.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.best_path = path / "best.safetensors"
+        self.scored_path = path / "last.safetensors"
         self.last_path = path / "last.pt"
         self.log_path = path / "log.jsonl"
         self.speed_path = path / "speed.jsonl"
         self._events: SummaryWriter | None = None
 
     def begin(self, recipe: Recipe, started_from: str) -> None:
-        """Start a new run; the log's first line says what its network was filled from.
+        """Start a new run; the log's first line says what filled its network, if anything did.
 
         Raises:
             FullyConvError: If another run's state is there, or the folder cannot be written.
@@ -69,7 +71,8 @@ class RunFolder:
         write_json(self.path / "recipe.json", recipe.to_dict())
         for path in (self.log_path, self.speed_path):
             write_whole(path, lambda file: None)
-        self._add(self.log_path, 0, {"started_from": started_from})
+        if started_from != "random":
+            self._add(self.log_path, 0, {"started_from": started_from})
 
     def is_resumable(self, recipe: Recipe) -> bool:
         """Whether there is a state to go on from; without one, the run begins anew.

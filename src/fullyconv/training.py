@@ -61,8 +61,8 @@ def train(
     The run folder holds ``recipe.json``, ``log.jsonl`` (one line of JSON per log interval and
     scoring), ``speed.jsonl`` (pictures per second, wait for data, memory), ``last.pt`` (to resume
     from), ``best.safetensors`` (the best scored so far; the last, where nothing is scored),
-    ``scores.json`` (of the last scoring), ``samples/`` (photograph, truth and prediction side by
-    side) and ``report.html``, which shows all of it.
+    ``last.safetensors`` (the last scored), ``scores.json`` (of the last scoring), ``samples/``
+    (photograph, truth and prediction side by side) and ``report.html``, which shows all of it.
 
     Under ``torchrun`` or ``accelerate launch`` the processes share each batch, and the result is
     that of one process but for the order in which numbers are added.
@@ -325,9 +325,10 @@ class _Run:
                 write_report(self.folder.path)
             self.say(f"step {self.iteration}: {result}{' (the best so far)' if better else ''}")
             self.best = max(self.best, result.metrics.mean_iou)
-        if better and main:
-            header = self._header(metrics)
-            save_model(network, self.folder.best_path, header=header, half=True)
+        if main:
+            paths = [self.folder.scored_path] if metrics else []
+            for path in [*paths, *([self.folder.best_path] if better else [])]:
+                save_model(network, path, header=self._header(metrics), half=True)
         self.scored = self.iteration
         self.speed.restart()  # scoring is no training
         self.save()
