@@ -284,7 +284,9 @@ def test_data_are_prepared_trained_on_and_scored(
 ) -> None:
     """A published archive in miniature, from its folder to a score, one command each."""
     assert fcn(monkeypatch, "data", "list") == 0
-    assert "nyudv2: " in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "nyudv2: " in listed
+    assert "  splits: train, val, and by --splits val-official\n" in listed
     source = tmp_path / "SegNet"
     camvid(source)
     command = ["data", "prepare", "camvid", source, "--out", tmp_path / "camvid"]

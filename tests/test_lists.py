@@ -175,7 +175,10 @@ def test_lists_of_others(whole: Path) -> None:
         ("\n".join("abcdefg"), r"7 names have no file .*\(a, b, c, d, e, \.\.\.\)"),
         ("../other/a", r"'\.\./other' is no folder of the data set"),
         ("/etc/passwd", "'/etc' is no folder of the data set"),
-        ("elsewhere/a", r"expected the folders images/ and labels/ in it, but it does not exist"),
+        (
+            "elsewhere/a",
+            r"l.txt: its line 'elsewhere/a' names no picture: 'elsewhere' is no folder",
+        ),
     ],
 )
 def test_lists_that_cannot_be(whole: Path, content: str | bytes | None, message: str) -> None:
@@ -184,3 +187,17 @@ def test_lists_that_cannot_be(whole: Path, content: str | bytes | None, message:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(FullyConvError, match=message):
         FolderDataset(whole, "l.txt", TWO)
+
+
+def test_a_list_of_bare_names_of_a_set_in_parts_is_told_the_form(
+    whole: Path, tmp_path: Path
+) -> None:
+    """The list and the form are named, not the root that is as it should be."""
+    split_data(whole, tmp_path / "made", val=0.3, progress=False)
+    (tmp_path / "val6.txt").write_text("scene 0.0\n")
+    message = (
+        r"val6.txt: its line 'scene 0.0' names no picture: .*made has no images/ of its own, whose "
+        r"sub-folders are train, val; write SUB-FOLDER/NAME, such as val/scene 0.0"
+    )
+    with pytest.raises(FullyConvError, match=message):
+        FolderDataset(tmp_path / "made", str(tmp_path / "val6.txt"), TWO)

@@ -91,7 +91,10 @@ def test_voc(tmp_path: Path, year: int) -> None:
     check(tmp_path / "out", "val", ["2007_000033", "2007_000061"], labels, VOC)
     assert report.pictures == {"train": 2, "val": 2}
     assert report.left_out == ("pictures of VOC's train that are in seg11valid: 1 (2007_000061)",)
-    assert report.notes == (f"pictures and labels are those of VOC{year}",)
+    assert report.notes == (
+        f"pictures and labels are those of VOC{year}",
+        f"train lists 3 pictures; the published one {1112 if year == 2011 else 1464}",
+    )
     assert "train 2, val 2 pictures (4 of 4 made now)" in str(report)
 
 
@@ -116,11 +119,21 @@ def test_voc_official_validation_is_made_on_request(tmp_path: Path) -> None:
     assert report.pictures == {"val-official": 2}
 
 
+def test_a_split_that_is_made_on_request_says_so(tmp_path: Path) -> None:
+    asked = {split: name for name, p in PREPARERS.items() for split in p.more_splits}
+    for split, name in asked.items():
+        made = f"but it does not exist; fcn data prepare {name} DOWNLOADS .* --splits {split} makes"
+        with pytest.raises(FullyConvError, match=made):
+            FolderDataset(tmp_path, split, VOC)
+    with pytest.raises(FullyConvError, match="but it does not exist$"):
+        FolderDataset(tmp_path, "val", VOC)
+
+
 def test_voc_of_two_years_takes_the_papers(tmp_path: Path) -> None:
     miniatures.voc(tmp_path / "source", 2012)
     miniatures.voc(tmp_path / "source", 2011)
     report = run("voc", tmp_path / "source", tmp_path / "out")
-    assert report.notes == ("pictures and labels are those of VOC2011",)
+    assert report.notes[0] == "pictures and labels are those of VOC2011"
 
 
 def test_voc_labels_of_another_kind_are_refused(tmp_path: Path) -> None:

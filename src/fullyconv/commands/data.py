@@ -22,6 +22,8 @@ def _list_data() -> int:
     for name, preparer in PREPARERS.items():
         print(f"{name}: {preparer.description}\n  download: {preparer.download}")
         print(f"  expected: {preparer.structure}")
+        more = "".join(f", and by --splits {split}" for split in preparer.more_splits)
+        print(f"  splits: {', '.join(preparer.splits)}{more}")
     return 0
 
 
@@ -38,7 +40,8 @@ def _prepare_data(
         name: voc, sbd, nyudv2, siftflow, pascalcontext or camvid; see fcn data list.
         sources: Extracted folders or the published archives.
         out: Folder to make.
-        splits: Splits to make; the usual ones if none is named.
+        splits: Splits to make; the usual ones if none is named, as fcn data list has them. Only if
+            named: val-official (voc's own val) and sbd-val (sbd's).
         workers: Processes; as many as there are processors, if not given.
     """
     from fullyconv.data.prepare import prepare

@@ -22,6 +22,12 @@ from fullyconv.preprocess import Pixels
 LIST = ".txt"
 """How the name of a list of pictures ends."""
 
+# Splits that fcn data prepare makes only if they are asked for; a test holds it to be all of them.
+_MADE = {
+    split: f"; fcn data prepare {name} DOWNLOADS --out FOLDER --splits {split} makes it"
+    for split, name in (("val-official", "voc"), ("sbd-val", "sbd"))
+}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -191,7 +197,8 @@ def _listed(root: Path, split: str, kinds: Sequence[str]) -> list[tuple[Path, ..
     for line in _lines(path, root):
         folder, _, name = line.rpartition("/")
         if folder not in folders:
-            folders[folder] = [_by_stem(root / _inside(folder, path), kind) for kind in kinds]
+            _check_folder(root, _inside(folder, path), path, line)
+            folders[folder] = [_by_stem(root / folder, kind) for kind in kinds]
         if name not in folders[folder][0]:  # lists of others name files, with their suffix
             name = Path(name).stem
         files = tuple(stems[name] for stems in folders[folder] if name in stems)
@@ -222,6 +229,20 @@ def _lines(path: Path, root: Path) -> list[str]:
     if not names:
         raise FullyConvError(f"{path}: the list of pictures is empty")
     return names
+
+
+def _check_folder(root: Path, folder: str, path: Path, line: str) -> None:
+    """Raise if a list's line names no folder of pictures; the list is named, not the root alone."""
+    if (root / folder / "images").is_dir() or (root / folder / "labels").is_dir():
+        return
+    splits = sorted(p.parent.name for p in root.glob("*/images"))
+    example = f"{splits[-1] if splits else 'val'}/{line.rpartition('/')[2]}"
+    what = f"{folder!r} is no folder of {root}" if folder else f"{root} has no images/ of its own"
+    held = f", whose sub-folders are {', '.join(splits)}" if splits else ""
+    raise FullyConvError(
+        f"{path}: its line {line!r} names no picture: {what}{held}; write SUB-FOLDER/NAME, such as "
+        f"{example}"
+    )
 
 
 def _inside(folder: str, path: Path) -> str:
@@ -282,10 +303,11 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
     inside = folder / _folder(kind)
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
+        made = _MADE.get(folder.name, "") if found is None else ""
         expected = "images/" if kind == "labels" else f"{kind}/"
         what = "it does not exist" if found is None else f"it holds {', '.join(found) or 'nothing'}"
         raise FullyConvError(
-            f"{folder}: expected the folders {expected} and labels/ in it, but {what}"
+            f"{folder}: expected the folders {expected} and labels/ in it, but {what}{made}"
         )
     return pictures(inside, BAND_SUFFIXES if kind == "bands" else IMAGE_SUFFIXES)
 
