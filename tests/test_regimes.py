@@ -101,8 +101,12 @@ def test_each_data_set_is_trained_resumed_and_scored_as_it_is_published(
 
 def test_a_root_that_holds_neither_layout_is_refused(tmp_path: Path) -> None:
     miniatures.voc(tmp_path / "data")
-    with pytest.raises(FullyConvError, match="data has neither sbd-train/ .* published as sbd: no"):
+    with pytest.raises(
+        FullyConvError,
+        match="data has neither sbd-train/ .* published as sbd: no.*download: benchmark.tgz",
+    ):
         train(short("voc-fcn32s", tmp_path / "data"), tmp_path / "run", progress=False)
+    assert not (tmp_path / "data-prepared").exists()  # VOC is not prepared in vain
     chosen = short("camvid-fcn8s-efficientnet_lite0", tmp_path / "data" / "VOCdevkit")
     with pytest.raises(FullyConvError, match="has neither train/ .*VOCdevkit holds VOC2012/"):
         train(chosen, tmp_path / "run", progress=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from fullyconv.config import DataConfig
+from fullyconv.data.prepare.plan import Request
 from fullyconv.data.prepare.registry import preparer
 from fullyconv.data.prepare.report import Report
 from fullyconv.data.prepare.run import PROBLEMS, prepare
@@ -35,13 +36,28 @@ def ready(data: DataConfig, say: Callable[[str], object], *, progress: bool = Tr
     if root is None or any((root / split / "labels").is_dir() for split in wanted):
         return data
     out = beside(root)
+    needed = {}
     for name in data.published:
         usual, more = preparer(name).splits, preparer(name).more_splits
         if {*wanted} & {*usual, *more}:
-            splits = [*usual, *(split for split in more if split in wanted)]
-            say(str(_prepared(name, root, out, splits, progress)))
-            data = replace(data, root=out)
+            needed[name] = [*usual, *(split for split in more if split in wanted)]
+    if len(needed) > 1 and root.is_dir():
+        _look_for_all(needed, root, out)
+    for name, splits in needed.items():
+        say(str(_prepared(name, root, out, splits, progress)))
+        data = replace(data, root=out)
     return data
+
+
+def _look_for_all(needed: Mapping[str, list[str]], root: Path, out: Path) -> None:
+    """Raise if one of several data sets is not there, before the others are prepared for it."""
+    for name, splits in needed.items():
+        try:
+            preparer(name).plan(
+                Request(sources=(root,), out=out, splits=tuple(splits), scratch=out)
+            )
+        except FullyConvError as error:
+            raise _absent(name, root, splits, error) from error
 
 
 def _prepared(name: str, root: Path, out: Path, splits: list[str], progress: bool) -> Report:
@@ -52,10 +68,14 @@ def _prepared(name: str, root: Path, out: Path, splits: list[str], progress: boo
             out.rmdir()
         if (out / PROBLEMS).exists():  # it was there, if not all of it
             raise
-        raise FullyConvError(
-            f"{root} has neither {splits[0]}/ with images/ and labels/ (fcn data prepare makes "
-            f"them), nor what is published as {name}: {error}"
-        ) from error
+        raise _absent(name, root, splits, error) from error
+
+
+def _absent(name: str, root: Path, splits: list[str], error: Exception) -> FullyConvError:
+    return FullyConvError(
+        f"{root} has neither {splits[0]}/ with images/ and labels/ (fcn data prepare makes them), "
+        f"nor what is published as {name}: {error}. What to download: {preparer(name).download}"
+    )
 
 
 def beside(root: Path) -> Path:

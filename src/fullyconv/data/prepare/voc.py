@@ -11,6 +11,11 @@ from fullyconv.images import read_labels
 from fullyconv.labels import VOC
 
 _LISTS = {"train": "train", "val-official": "val"}  # our splits: VOC's own lists
+# Pictures in them by year (the data statistics on PASCAL VOC's pages, segmentation).
+_PUBLISHED = {
+    "VOC2011": {"train": 1112, "val-official": 1111},
+    "VOC2012": {"train": 1464, "val-official": 1449},
+}
 
 
 def plan(request: Request) -> Plan:
@@ -30,6 +35,8 @@ def plan(request: Request) -> Plan:
             names = held_out
         else:
             names = read_names(root / "ImageSets" / "Segmentation" / f"{_LISTS[split]}.txt")
+            if root.name in _PUBLISHED:
+                made.expect(split, len(names), _PUBLISHED[root.name][split])
         if split == "train":
             what = "pictures of VOC's train that are in seg11valid"
             names = without(names, held_out, what, made.left_out)
