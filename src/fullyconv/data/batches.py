@@ -199,7 +199,8 @@ def training_batches(
     if batch_size < world:
         raise UsageError(
             f"a batch of {batch_size} cannot be shared by {world} processes; set "
-            f"--optim.batch-size to {world} or more"
+            f"--optim.batch-size to {world} or more, which changes a recipe of single pictures, or "
+            "use one process"
         )
     return _Batches(
         _Varied(dataset, augmentation, preprocess, seed, damaged),
