@@ -98,8 +98,8 @@ def _refuse_other_pictures(recipe: Recipe, known: Preprocess, weights: object) -
         raise UsageError(
             f"{weights}: they know {known.order} pictures times {_gain(known):.3g}, and the "
             f"recipe's preprocessing {data.preprocess!r} gives them {chosen.order} times "
-            f"{_gain(chosen):.3g}; set --data.preprocess auto and the backbone that they are of, "
-            "or start from others"
+            f"{_gain(chosen):.3g}; set --data.preprocess auto, which is the backbone's, and "
+            "--model.backbone to the one that they are of"
         )
 
 
