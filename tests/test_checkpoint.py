@@ -7,6 +7,7 @@ import pickle
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,9 +18,11 @@ from safetensors.torch import load_file, save_file
 import fullyconv
 from fullyconv.checkpoint import Header, load_model, read_header, save_model
 from fullyconv.config import model_config
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.evaluation import evaluate
 from fullyconv.labels import CAMVID, LABEL_SPACES
 from fullyconv.models.create import create_model
+from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE
 
 CONFIG = model_config("fcn8s_vgg16", num_classes=11, width=1 / 32)
@@ -185,3 +188,22 @@ def test_a_header_prints_as_a_table() -> None:
 @pytest.mark.parametrize("metrics", ["x", 3, [], {}, {"mean_iou": 1}, {"per_class_iou": {"a": []}}])
 def test_a_header_prints_whatever_scores_a_file_states(metrics: object) -> None:
     assert "11 classes" in str(replace(HEADER, info={"metrics": metrics}))
+
+
+def test_a_network_that_no_name_builds_is_not_saved(tmp_path: Path) -> None:
+    """It could never be loaded again: a header holds no code."""
+    for backbone, message in (
+        ("mine", "there is no backbone 'mine'"),
+        ("googlenet", r"x.safetensors: was not written, for \d+ weights do not fit the network in"),
+    ):
+        wrong = replace(HEADER, model=replace(CONFIG, backbone=backbone))
+        with pytest.raises(FullyConvError, match=message):
+            save_model(_random(CONFIG), tmp_path / "x.safetensors", header=wrong)
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_network_in_memory_is_no_model_to_open() -> None:
+    model: Any = _random(CONFIG)
+    for what in (load_model, Predictor, lambda given: evaluate(given, "data")):
+        with pytest.raises(UsageError, match="this FCN is neither; .*save_model.*ConfusionMatrix"):
+            what(model)

@@ -16,7 +16,7 @@ import numpy as np
 
 import fullyconv
 from fullyconv.config import ModelConfig
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_whole
 from fullyconv.labels import LabelSpace
 from fullyconv.preprocess import Preprocess
@@ -43,7 +43,15 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 
     Raises:
         FullyConvError: If there is neither.
+        UsageError: If it is a network, or anything else that is no name and no path.
     """
+    given: object = model
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(
+            f"a model is named by its path or as one of {', '.join(SHIPPED_MODELS)}, and this "
+            f"{type(given).__name__} is neither; write it with fullyconv.save_model, or count a "
+            "loop of your own with fullyconv.metrics.ConfusionMatrix"
+        )
     if isinstance(model, str) and model in SHIPPED_MODELS:
         return Path(str(resources.files("fullyconv") / "shipped" / f"{model}.safetensors"))
     path = Path(model)
@@ -227,21 +235,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
     path = model_path(path)
     header = read_header(path)
     state = read_tensors(path)
-    try:
-        with torch.device("meta"):  # sizes alone: a header may state any
-            expected = create_model(header.model).state_dict()
-    except FullyConvError:
-        raise
-    except Exception as error:
-        what = str(error).partition("\n")[0]
-        raise FullyConvError(f"{path}: there is no network as in its header ({what})") from error
-    wrong = [
-        f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, expected "
-        f"{tuple(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key not in state or state[key].shape != tensor.shape
-    ] + [f"{key} is not part of the network" for key in state if key not in expected]
-    if wrong:
+    if wrong := _misfits(header.model, state, path):
         raise FullyConvError(
             f"{path}: {len(wrong)} weights do not fit the network in its header: "
             + "; ".join(wrong[:3])
@@ -251,6 +245,32 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
     if any(not torch.isfinite(p).all() for p in model.parameters()):
         raise FullyConvError(f"{path}: its weights hold NaN or infinite values")
     return model.eval()
+
+
+def _misfits(config: ModelConfig, state: Mapping[str, torch.Tensor], path: object) -> list[str]:
+    """What of these weights is not that network's, a sentence each.
+
+    Raises:
+        FullyConvError: If there is no such network.
+    """
+    import torch
+
+    from fullyconv.models.create import create_model
+
+    try:
+        with torch.device("meta"):  # sizes alone: a header may state any
+            expected = create_model(config).state_dict()
+    except FullyConvError:
+        raise
+    except Exception as error:
+        what = str(error).partition("\n")[0]
+        raise FullyConvError(f"{path}: there is no network as in its header ({what})") from error
+    return [
+        f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, expected "
+        f"{tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key not in state or state[key].shape != tensor.shape
+    ] + [f"{key} is not part of the network" for key in state if key not in expected]
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -285,7 +305,8 @@ def save_model(
             but for about one pixel in a thousand.
 
     Raises:
-        FullyConvError: If the file cannot be written.
+        FullyConvError: If the header describes another network, from which the file could never be
+            read; or the file cannot be written.
     """
     import torch
     from safetensors.torch import save
@@ -296,5 +317,11 @@ def save_model(
         .contiguous()
         for key, tensor in model.state_dict().items()
     }
+    if wrong := _misfits(header.model, state, path):
+        raise FullyConvError(
+            f"{path}: was not written, for {len(wrong)} weights do not fit the network in the "
+            f"header ({wrong[0]}); a checkpoint holds a configuration and no code, so the backbone "
+            "must be one that create_model builds by name"
+        )
     content = save(state, metadata={_KEY: header.to_json()})
     write_whole(path, lambda file: file.write(content))
