@@ -39,7 +39,9 @@ class Protocol:
     Attributes:
         description: The rule in words.
         labels: Name of the label space that the network must have.
+        data: The data set, as ``fcn data prepare`` names it.
         split: Sub-folder that ``fcn data prepare`` makes.
+        pictures: How many pictures the published split has; 0 where it is not known.
         void: Classes that are not counted where the truth has them, beside void itself.
         present_only: Average over the classes that occur in the truth alone; without it, also over
             those that were only predicted, and are therefore 0.
@@ -48,7 +50,9 @@ class Protocol:
 
     description: str
     labels: str
+    data: str
     split: str
+    pictures: int = 0
     void: tuple[str, ...] = ()
     present_only: bool = False
     published: tuple[Published, ...] = ()
@@ -57,6 +61,21 @@ class Protocol:
     def void_ids(self) -> tuple[int, ...]:
         """Ids of the classes in ``void``."""
         return tuple(LABEL_SPACES[self.labels].categories.index(name) for name in self.void)
+
+    def rows(self, pictures: int) -> tuple[Published, ...]:
+        """The published rows that a score over so many pictures can stand beside."""
+        return self.published if pictures == self.pictures or not self.pictures else ()
+
+    def said(self, pictures: int) -> str:
+        """The rule in words, and over how many pictures a score by it is."""
+        if not self.pictures:
+            return f"{self.description}; scored here: {pictures}"
+        if pictures == self.pictures:
+            return self.description
+        return (
+            f"{self.description}\nscored here: {pictures} of {self.pictures} pictures. That is not "
+            "the published split, so no published row stands beside it"
+        )
 
     def check(self, labels: LabelSpace) -> None:
         """Raise if a network's classes are not the protocol's.
@@ -99,7 +118,9 @@ PROTOCOLS: dict[str, Protocol] = {
     "voc-seg11valid": Protocol(
         "PASCAL VOC, the authors' 736 pictures; 21 classes, void (255) not counted",
         "voc",
+        "voc",
         "val",
+        pictures=736,
         published=(
             _iou("voc-fcn32s", _README, 63.6),
             _iou("voc-fcn16s", _README, 65.0),
@@ -115,6 +136,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "voc-val": Protocol(
         "PASCAL VOC's own val list; 21 classes, void (255) not counted",
         "voc",
+        "voc",
         "val-official",
         published=(
             _iou("voc-fcn-alexnet-2015", "VOC2011; CVPR 2015, table 1", 39.8),
@@ -125,7 +147,9 @@ PROTOCOLS: dict[str, Protocol] = {
     "nyudv2-test": Protocol(
         "NYUDv2, 654 pictures; 40 classes, void not counted",
         "nyud",
+        "nyudv2",
         "test",
+        pictures=654,
         published=(
             _row("nyud-fcn32s-color", f"{_CVPR} 4", 60.0, 42.2, 29.2, 43.9),
             _row("nyud-fcn32s-color-d", f"{_CVPR} 4", 61.5, 42.4, 30.5, 45.5),
@@ -138,14 +162,18 @@ PROTOCOLS: dict[str, Protocol] = {
         "SIFT Flow, 200 pictures; of 33 semantic classes those that occur in them are averaged, "
         "and the 3 geometric classes are scored beside them; void not counted",
         "siftflow",
+        "siftflow",
         "test",
+        pictures=200,
         present_only=True,
         published=(_row("siftflow-fcn16s", f"{_CVPR} 5", 85.2, 51.7, 39.5, 76.1),),
     ),
     "context-60": Protocol(
         "PASCAL-Context val; 59 classes and background",
         "pascalcontext",
+        "pascalcontext",
         "val",
+        pictures=5105,
         published=(
             _iou("pascalcontext-fcn32s", _ZOO, 35.1),
             _iou("pascalcontext-fcn8s", _ZOO, 37.8),
@@ -155,7 +183,9 @@ PROTOCOLS: dict[str, Protocol] = {
         "PASCAL-Context val; pixels whose truth is background are not counted, background "
         "predicted elsewhere is an error, and the 59 classes that occur are averaged",
         "pascalcontext",
+        "pascalcontext",
         "val",
+        pictures=5105,
         void=("background",),
         present_only=True,
         published=(
@@ -165,7 +195,11 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     ),
     "camvid-test": Protocol(
-        "CamVid, SegNet's 233 test pictures; 11 classes, void (11) not counted", "camvid", "test"
+        "CamVid, SegNet's 233 test pictures; 11 classes, void (11) not counted",
+        "camvid",
+        "camvid",
+        "test",
+        pictures=233,
     ),
 }
 """By name, as ``fcn evaluate --protocol`` takes it."""
