@@ -347,11 +347,12 @@ def test_train_help_lists_data_figures_and_sources(
     assert fcn(monkeypatch, "train", "--help") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for said in (
-        "SBD train, scored on VOC's seg11valid; the authors' regime: 65.5 mean IU (release's "
-        "README)",
-        "NYUDv2 train and val, scored on test; the authors' regime: 29.2 mean IU (first regime; "
-        "CVPR 2015, table 4)",
-        "the first paper's regime: 56.0 mean IU (VOC2011; CVPR 2015, table 1)",
+        "SBD train, scored on VOC's seg11valid; the authors' regime. Published: 65.5 mean IU by "
+        "voc-seg11valid (release's README)",
+        "NYUDv2 train and val, scored on test; the authors' regime. Published: 29.2 mean IU by "
+        "nyudv2-test (first regime; CVPR 2015, table 4)",
+        "the first paper's regime. Published: 56.0 mean IU by voc-val (VOC2011; CVPR 2015, table "
+        "1)",
         "fcn train --compare RUN1 RUN2 draws runs together",
     ):
         assert said in shown

@@ -23,7 +23,7 @@ from fullyconv.metrics import ConfusionMatrix
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE
-from fullyconv.protocols import MEASURES, PROTOCOLS, Protocol, Published, protocol, published
+from fullyconv.protocols import MEASURES, PROTOCOLS, Protocol, Published, protocol, protocol_of
 from fullyconv.recipes import RECIPES
 from fullyconv.scores import Scores
 
@@ -168,12 +168,26 @@ def test_protocols_name_what_there_is(name: str) -> None:
 
 
 def test_recipes_quote_what_was_published() -> None:
-    row = published("voc-fcn8s")
-    assert row is not None
-    assert str(row) == "65.5 mean IU (release's README)"
-    assert "65.5 mean IU (release's README)" in RECIPES["voc-fcn8s"][0]
-    assert published("finetune") is None
-    assert "no figure published" in RECIPES["siftflow-fcn8s"][0]
+    assert RECIPES["voc-fcn8s"][0].endswith(": 65.5 mean IU by voc-seg11valid (release's README)")
+    said = RECIPES["pascalcontext-fcn32s"][0]  # two protocols: not one figure
+    assert "35.1 mean IU by context-60 (Caffe's model zoo); 31.8 mean IU by context-59" in said
+    assert "34.8 mean IU by context-59" in RECIPES["pascalcontext-fcn16s"][0]
+    assert "Published: not at hand" in RECIPES["siftflow-fcn8s"][0]
+
+
+def test_a_recipe_is_scored_by_its_protocol() -> None:
+    found = {}
+    for name, (_, recipe) in RECIPES.items():
+        data, classes = recipe.data, recipe.model.num_classes
+        found[name] = protocol_of(data.published, data.val, classes)
+    assert found["voc-fcn16s"] == "voc-seg11valid"
+    assert found["voc-fcn32s-2015"] == "voc-val"
+    assert found["nyud-fcn32s-color-hha"] == "nyudv2-test"
+    assert found["siftflow-fcn8s"] == "siftflow-test"
+    assert found["pascalcontext-fcn8s"] == "context-60"
+    own = ("finetune", "camvid-fcn8s-efficientnet_lite0", "nyudv2-fcn8s-efficientnet_lite0")
+    assert [name for name in found if not found[name]] == list(own)
+    assert protocol_of(("voc", "sbd"), "val", 11) == ""  # other classes
 
 
 def test_published_rows_stand_beside_ones_own() -> None:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from fullyconv import training
 from fullyconv.checkpoint import Header, read_header, save_model
@@ -73,6 +74,20 @@ def test_a_network_learns_what_the_pictures_show(small: Recipe, tmp_path: Path) 
     assert run.data.root is not None
     metrics = evaluate(best, run.data.root, split="train", progress=False).metrics
     assert metrics.pixel_accuracy > 0.3
+
+
+def test_no_best_score_is_shown_before_there_is_one(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[set[str]] = []
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def set_postfix(self, *args: Any, **values: Any) -> None:
+            shown.append({*values} & {"loss", "best"})
+
+    monkeypatch.setattr("fullyconv.training.progress_bar", Bar)
+    train(replace(longer(small, max_iters=4), eval_interval=2), tmp_path / "run")
+    assert shown == [{"loss"}, {"loss"}, {"loss", "best"}, {"loss", "best"}]
 
 
 def test_length_in_passes_over_the_pictures(small: Recipe, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
@@ -27,9 +28,6 @@ class Published:
     pixel_accuracy: float | None = None
     mean_accuracy: float | None = None
     frequency_weighted_iou: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.mean_iou} mean IU ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,38 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def published(network: str) -> Published | None:
-    """The first published row of a recipe's network, or None."""
-    rows = [row for p in PROTOCOLS.values() for row in p.published if row.network == network]
-    return rows[0] if rows else None
+def published(network: str) -> str:
+    """What was published of a recipe's network, each figure with its protocol and its source.
+
+    Example:
+        >>> published("voc-fcn8s")
+        "65.5 mean IU by voc-seg11valid (release's README)"
+    """
+    rows = [
+        f"{row.mean_iou} mean IU by {name} ({row.source})"
+        for name, rule in PROTOCOLS.items()
+        for row in rule.published
+        if row.network == network
+    ]
+    return "; ".join(rows) or "not at hand"
+
+
+def protocol_of(data: Sequence[str], split: str, num_classes: int) -> str:
+    """The first protocol by which such a network on such data is scored; "" if there is none.
+
+    Args:
+        data: Published data sets, as ``fcn data prepare`` names them.
+        split: Sub-folder that is scored.
+        num_classes: Of the network.
+
+    Example:
+        >>> protocol_of(["voc", "sbd"], "val", 21)
+        'voc-seg11valid'
+    """
+    fits = (
+        name
+        for name, rule in PROTOCOLS.items()
+        if rule.data in data
+        and (rule.split, LABEL_SPACES[rule.labels].num_classes) == (split, num_classes)
+    )
+    return next(fits, "")
