@@ -90,6 +90,17 @@ def test_no_best_score_is_shown_before_there_is_one(
     assert shown == [{"loss"}, {"loss"}, {"loss", "best"}, {"loss", "best"}]
 
 
+def test_without_pictures_to_score_the_last_step_is_kept(small: Recipe, tmp_path: Path) -> None:
+    """As docs/howto/reproduce-the-paper.md says of ``--data.val ""``."""
+    run = longer(replace(small, data=replace(small.data, val="")), max_iters=3)
+    often = train(replace(run, eval_interval=1), tmp_path / "often", progress=False)
+    once = train(replace(run, eval_interval=3), tmp_path / "once", progress=False)
+    early = train(longer(run, max_iters=2, schedule="fixed"), tmp_path / "early", progress=False)
+    often_weights, once_weights, early_weights = map(load_file, (often, once, early))
+    assert all(torch.equal(often_weights[key], once_weights[key]) for key in once_weights)
+    assert any(not torch.equal(early_weights[key], once_weights[key]) for key in once_weights)
+
+
 def test_length_in_passes_over_the_pictures(small: Recipe, tmp_path: Path) -> None:
     pictures = len(list((Path(str(small.data.root)) / "train" / "images").iterdir()))
     run = longer(small, epochs=1.5, batch_size=2)
