@@ -21,6 +21,7 @@ from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
 from fullyconv.config import Geometry
 from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.weights import WEIGHTS
 from miniatures import camvid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -258,8 +259,18 @@ def test_weights_from_a_file_to_a_picture(
     monkeypatch.setenv("FULLYCONV_OFFLINE", "1")
     assert fcn(monkeypatch, "weights", "list") == 0
     listed = capsys.readouterr().out
-    assert "voc-fcn8s for voc-fcn8s: size not published, sha1" in listed
-    assert "licence: Unrestricted use" in listed
+    head, *lines = listed.partition("\n\n")[0].splitlines()
+    assert head.split() == ["name", "for", "MB", "checksum", "terms", "here"]
+    assert len(lines) == len(WEIGHTS)  # a line for each
+    (line,) = (line.split() for line in lines if line.startswith("voc-fcn8s "))
+    assert line[:4] == ["voc-fcn8s", "voc-fcn8s", "-", "sha1"]
+    assert f"  {line[4]}  {WEIGHTS['voc-fcn8s'].licence}\n" in listed
+    assert fcn(monkeypatch, "weights", "list", "voc-fcn8s") == 0
+    full = capsys.readouterr().out
+    assert f"address   {WEIGHTS['voc-fcn8s'].address}\n" in full
+    assert "get it    fcn weights get voc-fcn8s\n" in full
+    assert fcn(monkeypatch, "weights", "list", "voc-fcn8") == 2
+    assert "Did you mean voc-fcn8s" in capsys.readouterr().err
     assert fcn(monkeypatch, "weights", "list", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)) >= 15
     assert fcn(monkeypatch, "weights", "get", "voc-fcn8s") == 1
@@ -349,11 +360,12 @@ def test_train_help_lists_data_figures_and_sources(
     assert fcn(monkeypatch, "train", "--help") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for said in (
-        "SBD train, scored on VOC's seg11valid; the authors' regime: 65.5 mean IU (release's "
-        "README)",
-        "NYUDv2 train and val, scored on test; the authors' regime: 29.2 mean IU (first regime; "
-        "CVPR 2015, table 4)",
-        "the first paper's regime: 56.0 mean IU (VOC2011; CVPR 2015, table 1)",
+        "SBD train, scored on VOC's seg11valid; the authors' regime. Published: 65.5 mean IU by "
+        "voc-seg11valid (release's README)",
+        "NYUDv2 train and val, scored on test; the authors' regime. Published: 29.2 mean IU by "
+        "nyudv2-test (first regime; CVPR 2015, table 4)",
+        "the first paper's regime. Published: 56.0 mean IU by voc-val (VOC2011; CVPR 2015, table "
+        "1)",
         "fcn train --compare RUN1 RUN2 draws runs together",
     ):
         assert said in shown

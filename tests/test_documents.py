@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from fullyconv import cli
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.models.create import create_model
+from fullyconv.protocols import MEASURES, PROTOCOLS
 from fullyconv.surgery import caffe_layers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +58,25 @@ def test_the_readme_names_the_commands_of_the_makefile() -> None:
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([\w-]+)", readme):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_table_of_published_figures_is_the_protocols() -> None:
+    """Every published row stands in the results, and none that has no source in protocols.py."""
+    text = (ROOT / "docs" / "results.md").read_text().partition("## What was measured")[0]
+    rows = [line for line in text.splitlines() if re.match(r"\| (`|VOC)", line)]
+    of_the_server = [row for row in rows if row.startswith("| VOC")]
+    assert [re.findall(r"\d\d\.\d", row) for row in of_the_server] == [["62.7"], ["62.2"], ["67.2"]]
+    not_at_hand = [row for row in rows if "| not at hand |" in row]
+    networks = {row.network for rule in PROTOCOLS.values() for row in rule.published}
+    assert {row.split(" | ")[1] for row in not_at_hand} == {*RELEASED_MODELS} - networks
+    expected = set()
+    for name, rule in PROTOCOLS.items():
+        for row in rule.published:
+            values = [getattr(row, measure) for measure in MEASURES]
+            cells = ["-" if value is None else f"{value:.1f}" for value in values]
+            expected.add(f"| `{name}` | {row.network} | {' | '.join(cells)} | {row.source}")
+    shown = {row.rsplit(" | ", 1)[0] for row in rows if row not in (*of_the_server, *not_at_hand)}
+    assert shown == expected
 
 
 FAQ = (ROOT / "docs" / "faq.md").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from fullyconv.checkpoint import Header
 from fullyconv.config import ModelConfig
 from fullyconv.data.folder import FolderDataset, Sample
+from fullyconv.data.prepare import PREPARERS
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import Evaluation, Tally, evaluate, score
 from fullyconv.labels import CAMVID, LABEL_SPACES, NYUDV2_39, PASCAL_CONTEXT, LabelSpace
@@ -21,7 +23,7 @@ from fullyconv.metrics import ConfusionMatrix
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE
-from fullyconv.protocols import MEASURES, PROTOCOLS, Protocol, protocol, published
+from fullyconv.protocols import MEASURES, PROTOCOLS, Protocol, Published, protocol, protocol_of
 from fullyconv.recipes import RECIPES
 from fullyconv.scores import Scores
 
@@ -140,7 +142,7 @@ def test_a_protocol_says_split_and_classes(scenes: Path) -> None:
     (scenes / "val").rename(scenes / "test")
     result = evaluate("camvid", scenes, rule="camvid-test", progress=False)
     assert result.about["protocol"] == "camvid-test"
-    assert result.to_dict()["rule"] == PROTOCOLS["camvid-test"].description
+    assert result.to_dict()["rule"].startswith(PROTOCOLS["camvid-test"].description)
     with pytest.raises(FullyConvError, match="for the 40 classes of 'nyud', but the model has 11"):
         evaluate("camvid", scenes, rule="nyudv2-test", progress=False)
     with pytest.raises(FullyConvError, match=r"has 39 classes \(otherprop\)"):
@@ -155,6 +157,7 @@ def test_a_protocol_says_split_and_classes(scenes: Path) -> None:
 def test_protocols_name_what_there_is(name: str) -> None:
     rule = PROTOCOLS[name]
     assert rule.labels in LABEL_SPACES
+    assert rule.split in {*PREPARERS[rule.data].splits, *PREPARERS[rule.data].more_splits}
     assert [name for name in rule.void if name not in LABEL_SPACES[rule.labels].categories] == []
     for row in rule.published:
         assert row.source
@@ -165,16 +168,31 @@ def test_protocols_name_what_there_is(name: str) -> None:
 
 
 def test_recipes_quote_what_was_published() -> None:
-    row = published("voc-fcn8s")
-    assert row is not None
-    assert str(row) == "65.5 mean IU (release's README)"
-    assert "65.5 mean IU (release's README)" in RECIPES["voc-fcn8s"][0]
-    assert published("finetune") is None
-    assert "no figure published" in RECIPES["siftflow-fcn8s"][0]
+    assert RECIPES["voc-fcn8s"][0].endswith(": 65.5 mean IU by voc-seg11valid (release's README)")
+    said = RECIPES["pascalcontext-fcn32s"][0]  # two protocols: not one figure
+    assert "35.1 mean IU by context-60 (Caffe's model zoo); 31.8 mean IU by context-59" in said
+    assert "34.8 mean IU by context-59" in RECIPES["pascalcontext-fcn16s"][0]
+    assert "Published: not at hand" in RECIPES["siftflow-fcn8s"][0]
+
+
+def test_a_recipe_is_scored_by_its_protocol() -> None:
+    found = {}
+    for name, (_, recipe) in RECIPES.items():
+        data, classes = recipe.data, recipe.model.num_classes
+        found[name] = protocol_of(data.published, data.val, classes)
+    assert found["voc-fcn16s"] == "voc-seg11valid"
+    assert found["voc-fcn32s-2015"] == "voc-val"
+    assert found["nyud-fcn32s-color-hha"] == "nyudv2-test"
+    assert found["siftflow-fcn8s"] == "siftflow-test"
+    assert found["pascalcontext-fcn8s"] == "context-60"
+    own = ("finetune", "camvid-fcn8s-efficientnet_lite0", "nyudv2-fcn8s-efficientnet_lite0")
+    assert [name for name in found if not found[name]] == list(own)
+    assert protocol_of(("voc", "sbd"), "val", 11) == ""  # other classes
 
 
 def test_published_rows_stand_beside_ones_own() -> None:
-    rule = Protocol("rule", "voc", "val", published=PROTOCOLS["siftflow-test"].published)
+    published_rows = PROTOCOLS["siftflow-test"].published
+    rule = Protocol("rule", "voc", "voc", "val", pictures=1, published=published_rows)
     tally = Tally([SPACE])
     tally.add(sample("a", ids([0, 1, 2, 2])), said(ids([0, 1, 2, 1])))
     header = Header(model=ModelConfig(num_classes=3), labels=SPACE, preprocess=CAFFE)
@@ -182,6 +200,30 @@ def test_published_rows_stand_beside_ones_own() -> None:
     ours, theirs = lines[-2:]
     assert ours.split() == ["this", "model", "75.0", "83.3", "66.7", "62.5"]
     assert theirs.split()[:5] == ["siftflow-fcn16s", "85.2", "51.7", "39.5", "76.1"]
+    table = Evaluation.of(tally, header, {}, replace(rule, pictures=0)).table()
+    assert "rule; scored here: 1\n" in table  # not known how many there are
+    assert "siftflow-fcn16s" in table
+
+
+def test_another_number_of_pictures_is_not_the_published_split(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Three pictures in the place of CamVid's 233: said on paper and page, no row beside them."""
+    (scenes / "val").rename(scenes / "test")
+    row = Published("FCN-8s", 57.0, "a paper")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROTOCOLS, "camvid-test", replace(protocol("camvid-test"), published=(row,)))
+        out = tmp_path / "scores.json"
+        result = evaluate("camvid", scenes, rule="camvid-test", out=out, progress=False)
+        assert "scored here: 3 of 233 pictures. That is not the published split" in result.table()
+        patch.setitem(PROTOCOLS, "camvid-test", replace(protocol("camvid-test"), pictures=3))
+        whole = evaluate("camvid", scenes, rule="camvid-test", progress=False)
+    assert "3 of 233 pictures" in json.loads(out.read_text())["rule"]
+    page = out.with_suffix(".html").read_text()
+    assert "3 of 233 pictures" in page
+    assert "a paper" not in result.table() + page
+    assert "a paper" in whole.table()
+    assert "scored here" not in whole.table()
 
 
 def test_a_tally_does_not_grow_with_the_pictures(scenes: Path) -> None:

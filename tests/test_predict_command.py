@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from command import fcn
+from fenced import ROOT, blocks
 from fullyconv import cli
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.prediction.augmented import AugmentedPredictor
@@ -49,6 +51,25 @@ def test_a_picture_goes_through_a_pipe(small_model: Path, photo: Pixels) -> None
     )
     np.testing.assert_array_equal(ids(result.stdout), Predictor(small_model)(photo).labels)
     assert result.stderr == b""
+
+
+def test_masks_for_the_voc_server(small_model: Path, photo: Pixels, tmp_path: Path) -> None:
+    """The lines of docs/howto/evaluate.md, with two small pictures in the place of VOC's."""
+    script = next(b.text for b in blocks(ROOT / "docs/howto/evaluate.md") if "comp6" in b.text)
+    (tmp_path / "JPEGImages").mkdir()
+    names = ["2008_000006", "2008_000011"]
+    for name in names:
+        Image.fromarray(photo).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+    (tmp_path / "LIST").write_text("".join(f"{name}\n" for name in names))
+    (tmp_path / "voc.safetensors").symlink_to(small_model)
+    command = f'fcn() {{ "{sys.executable}" -m fullyconv "$@"; }}\n{script}'
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True, capture_output=True)
+    with tarfile.open(tmp_path / "results.tgz") as archive:
+        masks = [name for name in archive.getnames() if name.endswith(".png")]
+    folder = "results/VOC2012/Segmentation/comp6_test_cls"
+    assert sorted(masks) == [f"{folder}/{name}.png" for name in names]
+    labels = Predictor(small_model)(tmp_path / "JPEGImages" / f"{names[0]}.jpg").labels
+    np.testing.assert_array_equal(ids((tmp_path / folder / f"{names[0]}.png").read_bytes()), labels)
 
 
 def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> io.BytesIO:

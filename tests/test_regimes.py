@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import miniatures
 from caffe_files import WIDTH, caffe_net
+from command import fcn
 from fullyconv.caffe import write_caffemodel
 from fullyconv.checkpoint import read_header
 from fullyconv.config import Recipe, model_config
@@ -24,6 +25,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import SIFTFLOW_GEOMETRIC
 from fullyconv.prediction.predictor import Predictor
+from fullyconv.protocols import PROTOCOLS
 from fullyconv.recipes import recipe
 from fullyconv.training import train
 
@@ -99,6 +101,23 @@ def test_each_data_set_is_trained_resumed_and_scored_as_it_is_published(
         assert "this model" in result.table()
 
 
+def test_what_a_papers_run_says_comes_next_is_its_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source in ("voc", "sbd"):
+        getattr(miniatures, source)(tmp_path / "sources" / source)
+    command = f"""train voc-fcn32s --data.root {tmp_path / "sources"} --out {tmp_path / "run"}
+        --from-scratch --model.width 0.0625 --optim.max-iters 1 --data.workers 0"""
+    assert fcn(monkeypatch, *command.split()) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.endswith("sources-prepared --protocol voc-seg11valid")
+    monkeypatch.chdir(tmp_path)
+    assert fcn(monkeypatch, *said.removeprefix("Next: fcn ").split()) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"scored here: \d of 736 pictures", out)
+    assert "release's README" not in out
+
+
 def test_a_root_that_holds_neither_layout_is_refused(tmp_path: Path) -> None:
     miniatures.voc(tmp_path / "data")
     with pytest.raises(
@@ -115,8 +134,10 @@ def test_a_root_that_holds_neither_layout_is_refused(tmp_path: Path) -> None:
         train(replace(chosen, data=replace(chosen.data, published=("vok",))), tmp_path / "run")
 
 
-def test_two_heads_from_labels_to_scores(tmp_path: Path) -> None:
+def test_two_heads_from_labels_to_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIFT Flow: one network, two label files, two losses, two scores."""
+    whole = replace(PROTOCOLS["siftflow-test"], pictures=len(miniatures.LISTS["siftflow-test"]))
+    monkeypatch.setitem(PROTOCOLS, "siftflow-test", whole)
     root = prepared(tmp_path, "siftflow")
     for path in sorted((root / "trainval").glob("*/*"))[1::2]:
         path.unlink()  # so that it is known which picture is drawn

@@ -36,6 +36,7 @@ def test_the_table_lines_up() -> None:
         "paper's      32        -  table 1",
         "By hand.",
     ]
+    assert a_study(varied="whose").table().splitlines()[1] == "whose    factor  mean IU"
 
 
 def test_numbers_are_shown_to_the_digits_that_matter() -> None:
@@ -45,7 +46,7 @@ def test_numbers_are_shown_to_the_digits_that_matter() -> None:
 
 
 def test_what_is_saved_is_read_back_with_machine_and_versions(tmp_path: Path) -> None:
-    study = a_study()
+    study = a_study(varied="whose")
     path = study.save(tmp_path / "b" / "upper-bound")
     a_study(name="other").save(tmp_path / "a")
     (where, first), (folder, second) = read_studies(tmp_path)
@@ -54,7 +55,7 @@ def test_what_is_saved_is_read_back_with_machine_and_versions(tmp_path: Path) ->
     about = second.about
     assert about["versions"]["torch"]
     assert "Python" in about["machine"]
-    assert a_study(about=about) == second
+    assert a_study(about=about, varied="whose") == second
     assert about["seconds"] == study.about["seconds"]
 
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from fullyconv import training
 from fullyconv.checkpoint import Header, read_header, save_model
@@ -74,6 +75,31 @@ def test_a_network_learns_what_the_pictures_show(small: Recipe, tmp_path: Path) 
     assert run.data.root is not None
     metrics = evaluate(best, run.data.root, split="train", progress=False).metrics
     assert metrics.pixel_accuracy > 0.3
+
+
+def test_no_best_score_is_shown_before_there_is_one(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[set[str]] = []
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def set_postfix(self, *args: Any, **values: Any) -> None:
+            shown.append({*values} & {"loss", "best"})
+
+    monkeypatch.setattr("fullyconv.training.progress_bar", Bar)
+    train(replace(longer(small, max_iters=4), eval_interval=2), tmp_path / "run")
+    assert shown == [{"loss"}, {"loss"}, {"loss", "best"}, {"loss", "best"}]
+
+
+def test_without_pictures_to_score_the_last_step_is_kept(small: Recipe, tmp_path: Path) -> None:
+    """As docs/howto/reproduce-the-paper.md says of ``--data.val ""``."""
+    run = longer(replace(small, data=replace(small.data, val="")), max_iters=3)
+    often = train(replace(run, eval_interval=1), tmp_path / "often", progress=False)
+    once = train(replace(run, eval_interval=3), tmp_path / "once", progress=False)
+    early = train(longer(run, max_iters=2, schedule="fixed"), tmp_path / "early", progress=False)
+    often_weights, once_weights, early_weights = map(load_file, (often, once, early))
+    assert all(torch.equal(often_weights[key], once_weights[key]) for key in once_weights)
+    assert any(not torch.equal(early_weights[key], once_weights[key]) for key in once_weights)
 
 
 def test_length_in_passes_over_the_pictures(small: Recipe, tmp_path: Path) -> None:

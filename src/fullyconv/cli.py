@@ -51,7 +51,8 @@ def completion(
     """Print what a shell needs to complete verbs, recipes and flags at the Tab key.
 
     bash: fcn completion bash > ~/.local/share/bash-completion/completions/fcn
-    zsh:  fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath
+
+    zsh: fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath
 
     Args:
         shell: Whose.

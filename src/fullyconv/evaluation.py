@@ -205,7 +205,7 @@ class Evaluation:
         if self.worst:
             result["worst"] = [{"name": name, "mean_iou": iou} for name, iou in self.worst]
         if self.protocol is not None:
-            result["rule"] = self.protocol.description
+            result["rule"] = self.protocol.said(self.about["pictures"])
         return result
 
     def numbers(self) -> dict[str, float]:
@@ -245,7 +245,7 @@ class Evaluation:
             rows = [f"{_percent(iou)}  {name}" for name, iou in self.worst]
             parts.append("\n".join(["worst pictures, mean IU of each:", *rows]))
         if self.protocol is not None:
-            parts.append(_published(self.protocol, self.metrics))
+            parts.append(_published(self.protocol, self.metrics, self.about["pictures"]))
         return "\n\n".join(parts)
 
 
@@ -336,7 +336,8 @@ def _write(result: Evaluation, tally: Tally, out: Path) -> None:
         file = f"{out.stem}-worst/{number:02d}-{scored.name}.jpg"
         save_image(out.parent / file, Image.fromarray(scored.shown), "JPEG", quality=90)
         worst[f"{scored.name}: mean IU {100 * (1 - scored.badness):.1f}"] = file
-    rows = result.protocol.published if result.protocol is not None else ()
+    rule = result.protocol
+    rows = rule.rows(tally.pictures) if rule is not None else ()
     published = [
         [row.network, *(_cell(getattr(row, measure)) for measure in SCORES), row.source]
         for row in rows
@@ -374,14 +375,14 @@ def _totals(metrics: Metrics, space: LabelSpace) -> str:
     )
 
 
-def _published(rule: Protocol, metrics: Metrics) -> str:
-    """This score above the published ones."""
+def _published(rule: Protocol, metrics: Metrics, pictures: int) -> str:
+    """This score above the published ones, if it is over as many pictures."""
     rows = [("this model", [100 * getattr(metrics, name) for name in MEASURES], "")]
-    for row in rule.published:
+    for row in rule.rows(pictures):
         rows.append((row.network, [getattr(row, name) for name in MEASURES], row.source))
     width = max(len(name) for name, _, _ in rows)
     titles = [name.replace("_", " ").replace("iou", "IU") for name in MEASURES]
-    lines = [rule.description, f"{'':<{width}}  " + "  ".join(titles)]
+    lines = [rule.said(pictures), f"{'':<{width}}  " + "  ".join(titles)]
     for name, values, source in rows:
         cells = (
             f"{_cell(value):>{len(title)}}" for title, value in zip(titles, values, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
@@ -28,9 +29,6 @@ class Published:
     mean_accuracy: float | None = None
     frequency_weighted_iou: float | None = None
 
-    def __str__(self) -> str:
-        return f"{self.mean_iou} mean IU ({self.source})"
-
 
 @dataclass(frozen=True)
 class Protocol:
@@ -39,7 +37,9 @@ class Protocol:
     Attributes:
         description: The rule in words.
         labels: Name of the label space that the network must have.
+        data: The data set, as ``fcn data prepare`` names it.
         split: Sub-folder that ``fcn data prepare`` makes.
+        pictures: How many pictures the published split has; 0 where it is not known.
         void: Classes that are not counted where the truth has them, beside void itself.
         present_only: Average over the classes that occur in the truth alone; without it, also over
             those that were only predicted, and are therefore 0.
@@ -48,7 +48,9 @@ class Protocol:
 
     description: str
     labels: str
+    data: str
     split: str
+    pictures: int = 0
     void: tuple[str, ...] = ()
     present_only: bool = False
     published: tuple[Published, ...] = ()
@@ -57,6 +59,21 @@ class Protocol:
     def void_ids(self) -> tuple[int, ...]:
         """Ids of the classes in ``void``."""
         return tuple(LABEL_SPACES[self.labels].categories.index(name) for name in self.void)
+
+    def rows(self, pictures: int) -> tuple[Published, ...]:
+        """The published rows that a score over so many pictures can stand beside."""
+        return self.published if pictures == self.pictures or not self.pictures else ()
+
+    def said(self, pictures: int) -> str:
+        """The rule in words, and over how many pictures a score by it is."""
+        if not self.pictures:
+            return f"{self.description}; scored here: {pictures}"
+        if pictures == self.pictures:
+            return self.description
+        return (
+            f"{self.description}\nscored here: {pictures} of {self.pictures} pictures. That is not "
+            "the published split, so no published row stands beside it"
+        )
 
     def check(self, labels: LabelSpace) -> None:
         """Raise if a network's classes are not the protocol's.
@@ -99,7 +116,9 @@ PROTOCOLS: dict[str, Protocol] = {
     "voc-seg11valid": Protocol(
         "PASCAL VOC, the authors' 736 pictures; 21 classes, void (255) not counted",
         "voc",
+        "voc",
         "val",
+        pictures=736,
         published=(
             _iou("voc-fcn32s", _README, 63.6),
             _iou("voc-fcn16s", _README, 65.0),
@@ -115,6 +134,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "voc-val": Protocol(
         "PASCAL VOC's own val list; 21 classes, void (255) not counted",
         "voc",
+        "voc",
         "val-official",
         published=(
             _iou("voc-fcn-alexnet-2015", "VOC2011; CVPR 2015, table 1", 39.8),
@@ -125,7 +145,9 @@ PROTOCOLS: dict[str, Protocol] = {
     "nyudv2-test": Protocol(
         "NYUDv2, 654 pictures; 40 classes, void not counted",
         "nyud",
+        "nyudv2",
         "test",
+        pictures=654,
         published=(
             _row("nyud-fcn32s-color", f"{_CVPR} 4", 60.0, 42.2, 29.2, 43.9),
             _row("nyud-fcn32s-color-d", f"{_CVPR} 4", 61.5, 42.4, 30.5, 45.5),
@@ -138,14 +160,18 @@ PROTOCOLS: dict[str, Protocol] = {
         "SIFT Flow, 200 pictures; of 33 semantic classes those that occur in them are averaged, "
         "and the 3 geometric classes are scored beside them; void not counted",
         "siftflow",
+        "siftflow",
         "test",
+        pictures=200,
         present_only=True,
         published=(_row("siftflow-fcn16s", f"{_CVPR} 5", 85.2, 51.7, 39.5, 76.1),),
     ),
     "context-60": Protocol(
         "PASCAL-Context val; 59 classes and background",
         "pascalcontext",
+        "pascalcontext",
         "val",
+        pictures=5105,
         published=(
             _iou("pascalcontext-fcn32s", _ZOO, 35.1),
             _iou("pascalcontext-fcn8s", _ZOO, 37.8),
@@ -155,7 +181,9 @@ PROTOCOLS: dict[str, Protocol] = {
         "PASCAL-Context val; pixels whose truth is background are not counted, background "
         "predicted elsewhere is an error, and the 59 classes that occur are averaged",
         "pascalcontext",
+        "pascalcontext",
         "val",
+        pictures=5105,
         void=("background",),
         present_only=True,
         published=(
@@ -165,7 +193,11 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     ),
     "camvid-test": Protocol(
-        "CamVid, SegNet's 233 test pictures; 11 classes, void (11) not counted", "camvid", "test"
+        "CamVid, SegNet's 233 test pictures; 11 classes, void (11) not counted",
+        "camvid",
+        "camvid",
+        "test",
+        pictures=233,
     ),
 }
 """By name, as ``fcn evaluate --protocol`` takes it."""
@@ -186,7 +218,38 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def published(network: str) -> Published | None:
-    """The first published row of a recipe's network, or None."""
-    rows = [row for p in PROTOCOLS.values() for row in p.published if row.network == network]
-    return rows[0] if rows else None
+def published(network: str) -> str:
+    """What was published of a recipe's network, each figure with its protocol and its source.
+
+    Example:
+        >>> published("voc-fcn8s")
+        "65.5 mean IU by voc-seg11valid (release's README)"
+    """
+    rows = [
+        f"{row.mean_iou} mean IU by {name} ({row.source})"
+        for name, rule in PROTOCOLS.items()
+        for row in rule.published
+        if row.network == network
+    ]
+    return "; ".join(rows) or "not at hand"
+
+
+def protocol_of(data: Sequence[str], split: str, num_classes: int) -> str:
+    """The first protocol by which such a network on such data is scored; "" if there is none.
+
+    Args:
+        data: Published data sets, as ``fcn data prepare`` names them.
+        split: Sub-folder that is scored.
+        num_classes: Of the network.
+
+    Example:
+        >>> protocol_of(["voc", "sbd"], "val", 21)
+        'voc-seg11valid'
+    """
+    fits = (
+        name
+        for name, rule in PROTOCOLS.items()
+        if rule.data in data
+        and (rule.split, LABEL_SPACES[rule.labels].num_classes) == (split, num_classes)
+    )
+    return next(fits, "")

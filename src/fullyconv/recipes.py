@@ -85,8 +85,7 @@ def _released(name: str) -> tuple[str, Recipe]:
         save_interval=4000,
         log_interval=20,
     )
-    figure = published(name) or "no figure published"
-    return f"{said}; the authors' regime: {figure}", recipe
+    return f"{said}; the authors' regime. Published: {published(name)}", recipe
 
 
 # CVPR 2015, section 4.3: batches of 20 pictures, momentum 0.9, a fixed rate, 175 epochs (table 1)
@@ -117,7 +116,8 @@ def _first(name: str) -> tuple[str, Recipe]:
         ),
         eval_interval=500,
     )
-    return f"VOC train, scored on its val; the first paper's regime: {published(name)}", recipe
+    said = f"VOC train, scored on its val; the first paper's regime. Published: {published(name)}"
+    return said, recipe
 
 
 # From ImageNet weights in about an hour on two cores.

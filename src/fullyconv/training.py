@@ -279,7 +279,8 @@ class _Run:
 
     def log(self, loss: float, bar: Any) -> None:
         """Show the loss, and write a line of the logs when one is due."""
-        bar.set_postfix(loss=f"{loss:.4g}", best=f"{max(0.0, self.best):.3f}", refresh=False)
+        best = {"best": f"{self.best:.3f}"} if self.best >= 0 else {}  # scored before
+        bar.set_postfix(loss=f"{loss:.4g}", **best, refresh=False)
         if self.iteration == STUCK_AFTER:
             self._warn_if_stuck()
         if not self.due(self.recipe.log_interval) or not self.accelerator.is_main_process:

@@ -58,9 +58,14 @@ def cache_folder() -> Path:
     return (user if user.is_absolute() else Path.home() / ".cache") / "fullyconv"
 
 
-def list_weights() -> list[tuple[WeightFile, Path | None]]:
-    """Every file there is, and where it is on this machine (unchecked), or None."""
-    return [(entry, _present(entry)) for entry in WEIGHTS.values()]
+def list_weights(name: str = "") -> list[tuple[WeightFile, Path | None]]:
+    """Every file there is, or the one, and where it is on this machine (unchecked), or None.
+
+    Raises:
+        UsageError: If there is no such name.
+    """
+    entries = [_named(name)] if name else WEIGHTS.values()
+    return [(entry, _present(entry)) for entry in entries]
 
 
 def get(

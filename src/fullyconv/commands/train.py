@@ -88,6 +88,7 @@ def _train(chosen: _Training) -> int:
     use_large_pages()
     from fullyconv import training as verb
     from fullyconv.processes import this_process
+    from fullyconv.protocols import protocol_of
 
     best = verb.train(recipe, chosen.out, resume=chosen.resume)
     if not this_process().is_main_process:
@@ -96,7 +97,10 @@ def _train(chosen: _Training) -> int:
     if recipe.data.val:
         settings = json.loads((chosen.out / "recipe.json").read_text("utf-8"))
         root = settings["data"]["root"]  # perhaps prepared beside the one that was given
-        print(f"Next: fcn evaluate {best} {root} --split {recipe.data.val}")
+        data = recipe.data
+        rule = protocol_of(data.published, data.val, settings["model"]["num_classes"])
+        how = f"--protocol {rule}" if rule else f"--split {data.val}"
+        print(f"Next: fcn evaluate {best} {root} {how}")
     return 0
 
 

@@ -2,40 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from fullyconv.commands.group import Group
 
+if TYPE_CHECKING:
+    from fullyconv.weights_table import WeightFile
 
-def _list_weights(json: bool = False) -> int:
-    """Every published file: what it fits, its size, checksum and licence, how to get it.
+
+def _list_weights(
+    name: Annotated[str, tyro.conf.Positional] = "",
+    json: bool = False,
+) -> int:
+    """Every published file: what it fits, its size, checksum and terms; of one, how to get it.
 
     Args:
+        name: One of them, in full: with its address, and how to get it.
         json: Print JSON.
     """
     from fullyconv.weights import cache_folder, list_weights
 
-    rows = list_weights()
+    rows = list_weights(name)
     if json:
         listed = [{**asdict(e), "path": str(path) if path else None} for e, path in rows]
         print(dumps(listed, indent=1))
-        return 0
-    for entry, path in rows:
-        size = f"{entry.size / 1e6:.0f} MB" if entry.size else "size not published"
-        known = "sha256" if entry.sha256 else "sha1" if entry.sha1 else "no checksum published"
-        print(f"{entry.name} for {entry.holds}: {size}, {known}")
-        print(f"  {entry.address or 'nowhere'}")
-        print(f"  licence: {entry.licence}")
-        if entry.note:
-            print(f"  {entry.note}")
-        print(f"  {'here: ' + str(path) if path else 'get it: ' + entry.how}")
-    print(f"\nCache: {cache_folder()} (FULLYCONV_HOME); FULLYCONV_OFFLINE=1 downloads nothing.")
+    elif name:
+        print(_in_full(*rows[0]))
+    else:
+        print(_table(rows))
+        print("\nMB and checksum as published; - where they are not.")
+        print("fcn weights list NAME: address, and how to get it.")
+        print(f"Cache: {cache_folder()} (FULLYCONV_HOME); FULLYCONV_OFFLINE=1 downloads nothing.")
     return 0
+
+
+def _table(rows: Sequence[tuple[WeightFile, Path | None]]) -> str:
+    """A line for each file, and below them the terms by their number."""
+    terms = {licence: str(i) for i, licence in enumerate({e.licence: 0 for e, _ in rows}, 1)}
+    cells = [("name", "for", "MB", "checksum", "terms", "here")]
+    cells += [
+        (e.name, e.holds, _megabytes(e), _checksum(e), terms[e.licence], "yes" if path else "")
+        for e, path in rows
+    ]
+    width, holds = (max(len(line[i]) for line in cells) for i in (0, 1))
+    lines = [
+        f"{name:<{width}}  {fits:<{holds}}  {size:>4}  {known:<8}  {term:>5}  {here}".rstrip()
+        for name, fits, size, known, term, here in cells
+    ]
+    return "\n".join([*lines, "", "terms:", *(f"{i:>3}  {text}" for text, i in terms.items())])
+
+
+def _in_full(entry: WeightFile, path: Path | None) -> str:
+    lines = {
+        "name": entry.name,
+        "for": entry.holds,
+        "address": entry.address or "nowhere",
+        "MB": _megabytes(entry),
+        "checksum": " ".join(filter(None, (_checksum(entry), entry.sha256 or entry.sha1))),
+        "terms": entry.licence,
+        "note": entry.note,
+        "here" if path else "get it": str(path or entry.how),
+    }
+    return "\n".join(f"{title:<10}{text}" for title, text in lines.items() if text)
+
+
+def _megabytes(entry: WeightFile) -> str:
+    return f"{entry.size / 1e6:.0f}" if entry.size else "-"
+
+
+def _checksum(entry: WeightFile) -> str:
+    return "sha256" if entry.sha256 else "sha1" if entry.sha1 else "-"
 
 
 def _get_weights(

@@ -71,7 +71,7 @@ def _table(study: Study) -> str:
         rows.setdefault(row.source, []).append(cells)
     measured = rows.pop("")
     published = {f"published in {escape(source)}": group for source, group in rows.items()}
-    return table(["", *map(escape, study.columns)], measured, apart=published)
+    return table([*map(escape, (study.varied, *study.columns))], measured, apart=published)
 
 
 def _chart(study: Study) -> str:

@@ -62,6 +62,7 @@ class Study:
         figures: Pictures beside the table.
         chart: Columns (x, y) to draw as a curve; empty for none.
         about: What the figures depend on: command, seed, seconds, data.
+        varied: Heading of the column of names.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Study:
     figures: tuple[Figure, ...] = ()
     chart: tuple[str, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
+    varied: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -83,7 +85,7 @@ class Study:
 
     def table(self) -> str:
         """The rows as text, in columns as wide as they need."""
-        cells = [["", *self.columns, ""]]
+        cells = [[self.varied, *self.columns, ""]]
         cells += [[row.name, *map(shown, row.values), row.source] for row in self.rows]
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
         lines = [
@@ -156,7 +158,8 @@ def _study(values: Any) -> Study:
     )
     columns, chart = (tuple(map(str, _of(list, values, key))) for key in ("columns", "chart"))
     about = _of(dict, values, "about")
-    return Study(name, title, question, rule, columns, rows, figures, chart, about)
+    varied = str(values.get("varied", ""))
+    return Study(name, title, question, rule, columns, rows, figures, chart, about, varied)
 
 
 def _of(kind: type[_Kind], values: Any, key: str) -> _Kind:

@@ -201,6 +201,7 @@ def upper_bound(
         question="Which mean IU would a network reach that knows the truth, but only at a fraction "
         "of the picture's size (appendix A)?",
         rule=_told(rule, classes),
+        varied="resolution",
         columns=("factor", "mean IU, %"),
         rows=(*ours, *papers),
         chart=("factor", "mean IU, %"),
