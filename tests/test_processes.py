@@ -72,7 +72,7 @@ def numbers(folder: Path) -> list[dict[str, Any]]:
     ("name", "reduction", "shard"),
     [
         ("fcn8s_googlenet", "mean", False),
-        ("fcn8s_googlenet", "sum", False),
+        pytest.param("fcn8s_googlenet", "sum", False, marks=pytest.mark.slow),
         ("fcn32s_alexnet", "mean", True),
     ],
 )
