@@ -219,6 +219,21 @@ def test_predictions_are_looked_through_beside_the_truth(
     assert len(seen["iou"]) == COUNT
 
 
+def test_the_server_counts_classes_above_255() -> None:
+    """In a picture of several bands of rows, the first of which hold low ids alone; and void."""
+    pytest.importorskip("fastapi")
+    from fullyconv.serve.answers import described
+
+    space = LabelSpace(categories=tuple(f"c{i}" for i in range(COUNT)))
+    labels = np.zeros((200, 10), np.uint16)
+    labels[100:150] = COUNT - 1
+    labels[150:] = space.ignore_index
+    said = described(labels, space, "none")
+    pixels = [category["pixels"] for category in said["categories"]]
+    assert (len(pixels), pixels[0], pixels[-1], sum(pixels)) == (COUNT, 1000, 500, 1500)
+    assert said["categories"][-1]["share"] == 0.25
+
+
 def test_a_raster_is_labelled_in_16_bits(trained: Path, root: Path, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster

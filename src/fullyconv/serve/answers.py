@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fullyconv.images import encode_image
-from fullyconv.labels import LabelSpace
+from fullyconv.labels import Ids, LabelSpace
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.scores import Scores
 from fullyconv.serve.problems import RequestError
@@ -111,7 +111,8 @@ def answer(prediction: Prediction, wanted: Wanted, model: str, seconds: float) -
     """
     if wanted.media_type == PNG:
         return _picture(prediction, wanted)
-    said = json.dumps(_described(prediction, wanted.regions, model, seconds)).encode()
+    found = described(prediction.labels, prediction.space, wanted.regions)
+    said = json.dumps({"model": model, "seconds": round(seconds, 4), **found}).encode()
     if wanted.media_type == JSON:
         return said
     packed = io.BytesIO()
@@ -122,20 +123,24 @@ def answer(prediction: Prediction, wanted: Wanted, model: str, seconds: float) -
     return packed.getvalue()
 
 
-def _described(prediction: Prediction, form: Form, model: str, seconds: float) -> dict[str, Any]:
-    labels, space = prediction.labels, prediction.space
+def described(labels: Ids, space: LabelSpace, form: Form) -> dict[str, Any]:
+    """A label map for JSON: its size, the share of each class, and where they are.
+
+    Args:
+        labels: (H, W) class ids, void as :class:`~fullyconv.labels.LabelSpace` has it.
+        space: Their names.
+        form: See :func:`~fullyconv.serve.regions.regions`.
+    """
     # by bands: NumPy counts without letting other threads run, the server's loop among them
     bands = np.split(labels, range(_ROWS, len(labels), _ROWS))
-    counts = [np.bincount(band.ravel(), minlength=256) for band in bands]
-    pixels = np.sum(counts, axis=0).tolist()
+    counts = [np.bincount(band.ravel(), minlength=space.ignore_index + 1) for band in bands]
+    pixels = np.sum(counts, axis=0)[: space.num_classes].tolist()
     return {
-        "model": model,
         "width": labels.shape[1],
         "height": labels.shape[0],
-        "seconds": round(seconds, 4),
         "categories": [
             category | {"pixels": count, "share": count / labels.size}
-            for category, count in zip(categories(space), pixels, strict=False)
+            for category, count in zip(categories(space), pixels, strict=True)
         ],
         **regions(labels, space, form),
     }

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fullyconv.errors import FullyConvError
 from fullyconv.images import encode_image, opened, read_photo, to_rgb
-from fullyconv.labels import Ids, LabelSpace
+from fullyconv.serve.answers import described
 from fullyconv.serve.view_folder import File, Folder, Item
 from fullyconv.serve.view_scores import compare
 from fullyconv.visualize import overlay
@@ -43,7 +43,7 @@ def details(folder: Folder, number: int) -> dict[str, Any]:
     """
     item = folder.items[number]
     layers = {
-        name: _layer(labels, folder.space)
+        name: described(labels, folder.space, "runs")
         for name, labels in (("truth", folder.truth(item)), ("prediction", folder.prediction(item)))
         if labels is not None
     }
@@ -55,27 +55,6 @@ def details(folder: Folder, number: int) -> dict[str, Any]:
     return {"id": number, "name": item.name, "photo": item.photo is not None, "layers": layers} | (
         {"iou": iou} if iou is not None else {}
     )
-
-
-def _layer(labels: Ids, space: LabelSpace) -> dict[str, Any]:
-    height, width = labels.shape
-    flat = labels.ravel()
-    ends = np.flatnonzero(np.append(flat[1:] != flat[:-1], True))
-    pixels = np.bincount(flat, minlength=space.num_classes)
-    return {
-        "width": width,
-        "height": height,
-        "categories": [
-            {
-                "id": index,
-                "name": name,
-                "color": "#{:02x}{:02x}{:02x}".format(*space.palette[index]),
-                "share": float(pixels[index] / max(1, flat.size)),
-            }
-            for index, name in enumerate(space.categories)
-        ],
-        "runs": {"values": flat[ends].tolist(), "counts": np.diff(ends, prepend=-1).tolist()},
-    }
 
 
 class Thumbnails:
