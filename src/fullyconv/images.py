@@ -256,7 +256,8 @@ def _check_undecoded(image: Image.Image) -> None:
         raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
 
 
-def _is_tiff(path: File, content: bytes | None) -> bool:
+def is_tiff(path: File, content: bytes | None = None) -> bool:
+    """Whether a file begins as TIFFs and BigTIFFs do; by its content, where that was read."""
     if content is None:
         if not isinstance(path, str | os.PathLike):
             return False
@@ -293,7 +294,7 @@ def opened(path: File, content: bytes | None = None) -> Iterator[Image.Image]:
     except PermissionError as error:
         raise FullyConvError(f"{path}: no permission to read this file") from error
     except UnidentifiedImageError as error:
-        if _is_tiff(path, content):
+        if is_tiff(path, content):
             raise FullyConvError(
                 f"{path}: this TIFF has a compression or layout that is not known here; save it "
                 "anew with another, such as deflate"

@@ -32,6 +32,7 @@ from fullyconv.data.sources import (
 )
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError
+from fullyconv.files import write_bytes
 from fullyconv.interrupts import hold_interrupts
 from fullyconv.learner import Learner
 from fullyconv.losses import head_losses
@@ -327,9 +328,11 @@ class _Run:
             self.say(f"step {self.iteration}: {result}{' (the best so far)' if better else ''}")
             self.best = max(self.best, result.metrics.mean_iou)
         if main:
-            paths = [self.folder.scored_path] if metrics else []
-            for path in [*paths, *([self.folder.best_path] if better else [])]:
-                save_model(network, path, header=self._header(metrics), half=True)
+            paths = [self.folder.scored_path] * bool(metrics) + [self.folder.best_path] * better
+            first, *copies = paths  # what was not scored is the best
+            save_model(network, first, header=self._header(metrics), half=True)
+            for path in copies:
+                write_bytes(path, first.read_bytes())
         self.scored = self.iteration
         self.speed.restart()  # scoring is no training
         self.save()

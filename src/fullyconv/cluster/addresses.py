@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from typing import IO, Any, NamedTuple, TypeVar
 from fullyconv import files
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.extras import optional
+from fullyconv.prediction.photos import kind_of
 from fullyconv.prediction.web import MAX_BYTES, fetch
 
 _Got = TypeVar("_Got")
 _TRIES, _PAUSE = 4, 0.25  # seconds before the second try, four times as many before each next
+_BLOCK = 1 << 20  # bytes
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
 
 
@@ -41,7 +44,7 @@ class Entry(NamedTuple):
 
 def is_web(address: str) -> bool:
     """Whether it is an http or https address."""
-    return address.lower().startswith(("http://", "https://"))
+    return kind_of(address) == "url"
 
 
 def _open(address: str) -> tuple[Any, str, bool]:
@@ -150,13 +153,22 @@ def read_bytes(address: str, size: int | None = None, most: int = MAX_BYTES) -> 
     """
     if is_web(address):
         return fetch(address, most)
-    if size is not None and size > most:
-        raise FullyConvError(
-            f"{address}: holds {size:,} bytes, and no more than {most:,} are read of a photograph; "
-            "make it smaller"
-        )
+    check_size(address, size or 0, most)
     system, path, _ = _open(address)
     return bytes(_patiently(address, lambda: system.cat_file(path)))
+
+
+def check_size(said: str, size: int, most: int = MAX_BYTES) -> None:
+    """Raise if a photograph has more bytes than are read of one.
+
+    Raises:
+        FullyConvError: If it has.
+    """
+    if size > most:
+        raise FullyConvError(
+            f"{said}: holds {size:,} bytes, and no more than {most:,} are read of a photograph; "
+            "make it smaller"
+        )
 
 
 @contextmanager
@@ -215,7 +227,7 @@ def put_file(address: str, file: Path) -> None:
     system, path, local = _open(address)
     if local:
         with file.open("rb") as content:
-            files.write_whole(path, lambda out: _copy(content, out))
+            files.write_whole(path, lambda out: shutil.copyfileobj(content, out, _BLOCK))
         return
 
     def write() -> None:
@@ -223,11 +235,6 @@ def put_file(address: str, file: Path) -> None:
         system.put_file(str(file), path)
 
     _patiently(address, write, "written")
-
-
-def _copy(content: Any, out: Any) -> None:
-    while block := content.read(1 << 20):
-        out.write(block)
 
 
 def _make_folder(system: Any, path: str) -> None:

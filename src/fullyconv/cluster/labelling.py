@@ -14,7 +14,7 @@ from fullyconv.cluster.manifest import IN_SHARD, Manifest
 from fullyconv.cluster.plan import SHARD, Item, Part
 from fullyconv.cluster.shards import Member, members, read_member, writing
 from fullyconv.errors import FullyConvError
-from fullyconv.images import read_photo
+from fullyconv.images import is_tiff, read_photo
 from fullyconv.prediction.augmented import AugmentedPredictor
 from fullyconv.prediction.pipeline import AHEAD, flow
 from fullyconv.prediction.prediction import Output, Prediction
@@ -22,7 +22,6 @@ from fullyconv.prediction.predictor import Predictor
 from fullyconv.prediction.rasters.raster import is_raster
 from fullyconv.preprocess import Pixels
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _REMOTE = 16  # threads where reading and writing are waiting for a store
 _MEMORY = 128 * 1024**2  # bytes of decoded pictures before the network, and likewise behind it
 Lines = list[dict[str, Any]]
@@ -224,7 +223,7 @@ def decoded(said: str, content: bytes) -> Pixels:
     Raises:
         FullyConvError: If it is none, or one of those that are read by windows.
     """
-    if content[:4] in _TIFF:
+    if is_tiff(said, content):
         with tempfile.NamedTemporaryFile(prefix="fcn-", suffix=".tif") as file:
             file.write(content)
             file.flush()

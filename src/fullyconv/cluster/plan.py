@@ -21,7 +21,7 @@ from fullyconv.cluster.addresses import (
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.prediction.journal import run_of
-from fullyconv.prediction.photos import kind_of, named, own_name
+from fullyconv.prediction.photos import kind_of, leads_up, named, names_in, own_name
 
 SHARD = ".tar"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -143,12 +143,8 @@ def _listed(address: str, out: str) -> Iterator[tuple[Entry, Path]]:
         raise FullyConvError(
             f"{address}: this list is not text in UTF-8; save it as such"
         ) from error
-    names = [line.strip() for line in text.splitlines()]
-    names = [name for name in names if name and not name.startswith("#")]
-    if not names:
-        raise FullyConvError(f"{address}: this list names nothing; write one address on each line")
     beside = whole_address(address).rpartition("/")[0]
-    for name in names:
+    for name in names_in(text.splitlines(), address, "address"):
         known = "://" in name or name.startswith("/")
         yield from _named_by(name if known else join(beside, name), out)
 
@@ -210,12 +206,6 @@ def _folder(address: str, out: str) -> Iterator[tuple[Entry, Path]]:
     yield from found
 
 
-def _leads_up(address: str) -> bool:
-    """Whether it is a link to a folder above, which would be walked for ever."""
-    path = Path(address)
-    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
-
-
 def _walk(root: str, folder: Path, out: str) -> Iterator[tuple[Entry, Path]]:
     entries = list_folder(join(root, folder.as_posix()) + "/" * is_web(root))
     for entry in entries:
@@ -227,5 +217,9 @@ def _walk(root: str, folder: Path, out: str) -> Iterator[tuple[Entry, Path]]:
         if not entry.is_folder and PurePosixPath(entry.name).suffix.lower() in suffixes:
             yield entry, folder
     for entry in shown:
-        if entry.is_folder and entry.address.rstrip("/") != out and not _leads_up(entry.address):
+        if (
+            entry.is_folder
+            and entry.address.rstrip("/") != out
+            and not leads_up(Path(entry.address))
+        ):
             yield from _walk(root, folder / entry.name, out)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fullyconv.cluster.addresses import reading
+from fullyconv.cluster.addresses import check_size, reading
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.prediction.photos import named
@@ -137,11 +137,7 @@ def read_member(shard: Path, member: Member) -> bytes:
     Raises:
         FullyConvError: If it is too large, or the tar ends before it does.
     """
-    if member.size > MAX_BYTES:
-        raise FullyConvError(
-            f"{member.member}: holds {member.size:,} bytes, and no more than {MAX_BYTES:,} are "
-            "read of a photograph; make it smaller"
-        )
+    check_size(member.member, member.size)
     with shard.open("rb") as file:
         content = os.pread(file.fileno(), member.size, member.offset)
     if len(content) < member.size:

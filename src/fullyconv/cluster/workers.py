@@ -34,7 +34,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 from fullyconv.files import write_bytes
 from fullyconv.prediction.pipeline import flow
-from fullyconv.prediction.predicting import open_predictor
+from fullyconv.prediction.predicting import MANY, open_predictor
 from fullyconv.prediction.prediction import Output
 from fullyconv.runtimes.threads import physical
 
@@ -42,7 +42,6 @@ _DEATHS = 3  # of workers at one part
 _PAUSE = 0.5  # seconds
 _FIRST = 600.0  # seconds for the first worker of a cluster, which may have to grow
 _WAIT = 120.0  # for the others; those that come later join in
-_MANY = 1000  # photographs: that engines differ in how fast they start no longer matters
 _OBJECTS = 128 * 1024**2  # bytes of Ray's shared memory, beside the model's files
 
 
@@ -99,7 +98,7 @@ class Worker:
         try:
             predictor = open_predictor(
                 self._model(files), task.runtime, task.precision, task.flip, task.scales,
-                photos=_MANY, memory=task.memory or _memory(task.threads),
+                photos=MANY, memory=task.memory or _memory(task.threads),
             )  # fmt: skip
         except FullyConvError as error:
             return Refusal(str(error))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fullyconv.cluster.options import ClusterOptions
-
-_LISTED = 20  # failures that are named at the end
+from fullyconv.commands.photos import say_failures
 
 
 def predict_far(
@@ -29,11 +27,10 @@ def predict_far(
         cluster: Workers.
         options: Of the prediction.
     """
-    from tqdm import tqdm
-
     from fullyconv.cluster.predicting import predict_on_cluster
+    from fullyconv.progress import progress_bar
 
-    bar = tqdm(unit="photo", disable=None, leave=False)
+    bar = progress_bar(unit="photo", leave=False)
 
     def tick(done: int, total: int) -> None:
         bar.total = total
@@ -59,10 +56,5 @@ def predict_far(
     if outcome.before:
         print(f"{outcome.before} were labelled before; --again does them again")
     if outcome.failed:
-        print(f"fcn: {outcome.failed} could not be labelled:", file=sys.stderr)
-        for failure in outcome.failures[:_LISTED]:
-            print(f"  {failure}", file=sys.stderr)
-        if outcome.failed > _LISTED:
-            more = outcome.failed - _LISTED
-            print(f"  and {more} more, named in {out}/failed.jsonl", file=sys.stderr)
+        say_failures(outcome.failures, outcome.failed, "labelled", f"{out}/failed.jsonl")
     return 1 if outcome.failed else 0

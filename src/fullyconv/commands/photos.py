@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def each_photo(
     bar = progress_bar(unit="photo", leave=False)
     film: Any = None  # a second bar, if there is a film
     before = 0
-    done_of: dict[str, list[bool]] = {}  # of each kind of source: whether each was done
+    tried, good = Counter[str](), Counter[str]()  # of each kind of source
 
     def report(
         path: Path | str, result: Any, files: Sequence[Path], number: int, total: int
@@ -52,7 +53,9 @@ def each_photo(
         if result is None:  # finished by an earlier run
             before += 1
             return
-        done_of.setdefault(_kind(path, result), []).append(not isinstance(result, FullyConvError))
+        kind = _kind(path, result)
+        tried[kind] += 1
+        good[kind] += not isinstance(result, FullyConvError)
         if isinstance(result, FullyConvError):
             bar.write(f"fcn: {result}", file=sys.stderr)
         elif total <= _LISTED:  # of more, the files and the bar say enough
@@ -72,21 +75,32 @@ def each_photo(
         if film is not None:
             film.close()
         bar.close()
-    worked, seconds = sum(map(sum, done_of.values())), time.perf_counter() - started
+    worked, seconds = good.total(), time.perf_counter() - started
     rate = f", {worked / seconds:.1f} per second" if worked > 1 else ""
-    counts = [f"{sum(good)} of {len(good)} {kind}" for kind, good in done_of.items()]
+    counts = [f"{good[kind]} of {count} {kind}" for kind, count in tried.items()]
     print(f"{where}\n{', '.join(counts) or '0 of 0 photographs'} {done} in {seconds:.1f} s{rate}")
     if before:
         print(f"{before} were {done} before; --again does them again")
     if failures:
-        again = failures[:_LISTED] if (bar.total or 0) > _LISTED else []
-        end = ":" if again else ""
-        print(f"fcn: {len(failures)} could not be {done}{end}", file=sys.stderr)
-        for failure in again:
-            print(f"  {failure}", file=sys.stderr)
-        if len(failures) > _LISTED:
-            print(f"  and {len(failures) - _LISTED} more, named in {where}", file=sys.stderr)
+        scrolled_away = (bar.total or 0) > _LISTED
+        say_failures(failures if scrolled_away else [], len(failures), done, where)
     return 1 if failures else 0
+
+
+def say_failures(failures: Sequence[str], count: int, done: str, where: object) -> None:
+    """Say how many could not be done, and name the first of them.
+
+    Args:
+        failures: A sentence for each, or for the first; empty to name none.
+        count: How many there are.
+        done: What could not be done, as a participle.
+        where: File that names all of them.
+    """
+    print(f"fcn: {count} could not be {done}{':' if failures else ''}", file=sys.stderr)
+    for failure in failures[:_LISTED]:
+        print(f"  {failure}", file=sys.stderr)
+    if count > _LISTED:
+        print(f"  and {count - _LISTED} more, named in {where}", file=sys.stderr)
 
 
 def _kind(path: Path | str, result: Any) -> str:

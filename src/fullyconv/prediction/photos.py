@@ -103,7 +103,7 @@ def _refuse_address(text: str) -> None:
     if scheme and kind_of(text) != "url":
         raise UsageError(
             f"{text}: {scheme[1]} is not spoken here; give an http or https address, or download "
-            "the file and name it"
+            "the file and name it; --engine ray takes addresses of more kinds"
         )
     looks = kind_of(text) == "photo" and text.lower().startswith("camera:")
     if looks and not Path(text).exists():
@@ -136,22 +136,19 @@ def _walk(
         if not is_folder and Path(name).suffix.lower() in suffixes and not ours:
             yield here / name, folder
     for name, is_folder in sorted(shown):
-        # a link to a folder above would be walked for ever
-        if (
-            is_folder
-            and at / name != out
-            and not here.resolve().is_relative_to((at / name).resolve())
-        ):
+        if is_folder and at / name != out and not leads_up(at / name):
             yield from _walk(root, folder / name, out, suffixes)
+
+
+def leads_up(path: Path) -> bool:
+    """Whether it is a link to a folder above, which would be walked for ever."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def _listed(path: Path) -> Iterator[tuple[Path | str, Path]]:
     """What the lines of a list name; sub-folders are kept where a line has some."""
     with _readable(path), path.open(encoding="utf-8-sig") as lines:
-        names = (line.strip() for line in lines)
-        given = [name for name in names if name and not name.startswith("#")]
-    if not given:
-        raise FullyConvError(f"{path}: this list names nothing; write one path on each line")
+        given = names_in(lines, path, "path")
     for name in given:
         _refuse_address(name)
         if kind_of(name) not in ("photo", "clip"):
@@ -160,6 +157,24 @@ def _listed(path: Path) -> Iterator[tuple[Path | str, Path]]:
         for file in _fitting(str(path.parent / name)):
             inside = ".." not in Path(name).parts and not Path(name).is_absolute()
             yield file, file.relative_to(path.parent).parent if inside else Path()
+
+
+def names_in(lines: Iterable[str], said: object, what: str) -> list[str]:
+    """What the lines of a list name; empty ones and comments (#) are passed over.
+
+    Args:
+        lines: Of the list.
+        said: What errors call it.
+        what: What stands on each line.
+
+    Raises:
+        FullyConvError: If nothing is named.
+    """
+    names = (line.strip() for line in lines)
+    given = [name for name in names if name and not name.startswith("#")]
+    if not given:
+        raise FullyConvError(f"{said}: this list names nothing; write one {what} on each line")
+    return given
 
 
 @contextmanager

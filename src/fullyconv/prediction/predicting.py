@@ -24,7 +24,8 @@ from fullyconv.prediction.rasters.labelling import RasterOptions, RasterResult
 from fullyconv.prediction.sources import read_source
 
 _USUAL = 500_000  # bytes of a photograph; a larger file is as much work as several
-_MANY = 1000  # photographs: that engines differ in how fast they start no longer matters
+MANY = 1000
+"""Photographs for which it no longer matters that engines differ in how fast they start."""
 __all__ = ["SUMMARY", "Report", "encoded", "predict"]  # some are from other files
 
 
@@ -81,7 +82,7 @@ def predict(
             written.
         UsageError: If a setting does not exist.
     """
-    _check_request(sources, out, frames, every)
+    _check_request(out, frames, every)
     kinds, factors = parse_outputs(save), parse_scales(scales)
     options = replace(raster or RasterOptions(), probabilities="probs" in kinds)
     predictor = open_predictor(
@@ -110,12 +111,9 @@ def predict(
     return run.failures
 
 
-def _check_request(sources: Sources, out: str | os.PathLike[str], frames: str, every: int) -> None:
-    given = [sources] if isinstance(sources, str | os.PathLike) else sources
-    texts = [text for text in map(str, [*given, out]) if "://" in text]
-    far = [text for text in texts if text == out or kind_of(text) != "url"]
-    if far:
-        raise UsageError(f"{far[0]} is no path of this machine; --engine ray takes addresses")
+def _check_request(out: str | os.PathLike[str], frames: str, every: int) -> None:
+    if "://" in str(out):
+        raise UsageError(f"{out} is no path of this machine; --engine ray takes addresses")
     if Path(out).is_file():
         raise UsageError(f"{out} is a file; --out names the folder of the results")
     if frames not in ("drop", "queue"):
@@ -200,7 +198,7 @@ def about_how_many(sources: Sources) -> int:
     total = 0
     for source in [sources] if isinstance(sources, str | os.PathLike) else sources:
         is_photo = kind_of(os.fspath(source)) == "photo" and Path(source).is_file()
-        total += max(1, Path(source).stat().st_size // _USUAL) if is_photo else _MANY
+        total += max(1, Path(source).stat().st_size // _USUAL) if is_photo else MANY
     return total
 
 

@@ -18,8 +18,6 @@ _HEAD_NUMBERS = 1 << 24  # that the head works on at once, about: 64 MB
 _HELD = 2.5  # times the widest layer's numbers that the engine holds, at once
 _MOVED = 60  # multiplications that take as long as reading or writing a number of that layer
 _NEAR = 13_000_000  # numbers up to which that is so; of larger layers it takes twice as long
-_CLEARED = 0  # multiplications that take as long as the system's clearing of a number's memory,
-_AGAIN = 4_000_000  # which it does for larger layers, once for each row of tiles
 _GROWTH = 1.25  # from one side that is tried to the next
 
 
@@ -358,9 +356,6 @@ class _Space:
             done *= extent * parts if parts > 1 else _extent(piece, count)
         moved = _MOVED * (1 if piece.floats * area <= _NEAR else 2)
         cost = float(done) * (piece.work + moved * piece.floats)
-        if piece.floats * area > _AGAIN:
-            down = max(1, -(-(counts[0] - margin) // max(1, sides[0] - margin)))
-            cost += float(_CLEARED) * down * piece.floats * area
         engine = round(4 * _HELD * piece.floats) * area
         height = min(sides[0], counts[0])
         scale = self.cells["images"][0] / counts[0]
