@@ -519,6 +519,9 @@ def test_pictures_of_one_name(tmp_path: Path) -> None:
 def test_sources_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "gone: there is no such file or folder" in problem(tmp_path / "gone", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    (tmp_path / "empty").mkdir()
+    assert "of no format known here" in problem(tmp_path / "empty", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     exports.write(tmp_path / "e" / "notes.md", "x")
     said = problem(tmp_path / "e", tmp_path / "out")
     assert "of no format known here. It holds notes.md. Looked for cvat-masks:" in said
@@ -534,6 +537,14 @@ def test_sources_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(source, "MAX_FILES", 1)
     many(tmp_path / "e", ["a"])
     assert "more than 1 files; give the folder of" in problem(tmp_path / "e", tmp_path / "out")
+
+
+@pytest.mark.parametrize("make", [exports.cvat_masks, exports.voc, exports.masks])
+def test_a_file_that_is_no_export_stands_for_none_beside_it(make: Any, tmp_path: Path) -> None:
+    root = make(tmp_path / "e")
+    (root / "weights.pth").write_bytes(b"no export")
+    assert "weights.pth: of no format known here" in problem(root / "weights.pth", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_named_format_that_is_not_there(tmp_path: Path) -> None:

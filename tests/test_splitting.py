@@ -59,6 +59,11 @@ def test_groups_stay_together(group: str, tmp_path: Path) -> None:
     assert split.groups == {"train": 6, "val": 2, "test": 2}
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FullyConvError, match="gone: there is no such folder; give the folder of a"):
+        cut(tmp_path / "gone", tmp_path / "out")
+
+
 def test_folders_of_the_export_are_groups(tmp_path: Path) -> None:
     root = tmp_path / "e"
     from test_importers import bring

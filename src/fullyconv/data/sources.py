@@ -73,6 +73,10 @@ def read_label_space(path: Path) -> LabelSpace:
         values = json.loads(path.read_text("utf-8"))
         return LabelSpace.from_dict({**_OPTIONAL, **values})
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise FullyConvError(
+                f"{path.parent}: there is no such folder; give the folder of a data set"
+            ) from error
         raise FullyConvError(
             f"{path}: there is no such file; write one that names the classes in the order of "
             f"their ids, such as {example}, or name a known label space with --data.labels; for "

@@ -99,6 +99,8 @@ IMPORTER = Importer(
     tool="coloured masks",
     button="whatever writes one coloured PNG for each picture",
     structure="images/ and masks/ (or labels/, annotations/), and labelmap.txt where there is one",
-    recognise=lambda source: any(_is_mask(path) for path in source.files if is_picture(path)),
+    recognise=lambda source: (
+        source.may_be(_TABLES) and any(_is_mask(path) for path in source.files if is_picture(path))
+    ),
     read=read,
 )

@@ -6,7 +6,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,7 @@ def import_data(
         importer(form)
     if not Path(source).exists():  # before a folder is made
         raise FullyConvError(f"{source}: there is no such file or folder")
-    with scratch(root) as folder:
+    with _tidied(root), scratch(root) as folder:
         opened = _opened(Path(source), Path(folder), tuple(map(Path, folders)), progress)
         form = form or guess(opened)
         how = importer(form)
@@ -112,6 +112,18 @@ def import_data(
         write_classes(root / CLASSES, stored(mapped.labels))
         report = _make_all(form, how.tool, root, export, mapped, workers, progress)
     return _finished(report)
+
+
+@contextmanager
+def _tidied(root: Path) -> Iterator[None]:
+    """Where nothing came of it, no empty folder is left that was not there before."""
+    there = root.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):  # what holds anything is not removed
+                root.rmdir()
 
 
 def _opened(source: Path, into: Path, images: tuple[Path, ...], progress: bool) -> Source:

@@ -100,6 +100,10 @@ class Source:
         files = [self.given] if self.given else self.files
         return [path for path in files if wanted.search(path)]
 
+    def may_be(self, tables: str) -> bool:
+        """Whether a format of folders is to be looked for: no file was given but a table of it."""
+        return not self.given or bool(self.matching(tables))
+
     def folder(self, *names: str) -> Path | None:
         """The shallowest folder that holds all these folders or files."""
         parents = {PurePosixPath(file).parents[i] for file in self.files for i in _depths(file)}

@@ -76,13 +76,13 @@ VOC = Importer(
     tool="PASCAL VOC",
     button="the published archive; CVAT: Export dataset, PASCAL VOC 1.1",
     structure="SegmentationClass/, JPEGImages/, and ImageSets/Segmentation/ where there are splits",
-    recognise=lambda source: source.folder(_MASKS) is not None,
+    recognise=lambda source: not source.given and source.folder(_MASKS) is not None,
     read=read,
 )
 CVAT = Importer(
     tool="CVAT's Segmentation mask 1.1",
     button="Actions, Export task dataset, Segmentation mask 1.1, Save images on",
     structure="labelmap.txt and SegmentationClass/",
-    recognise=lambda source: source.folder(_MASKS, _TABLE) is not None,
+    recognise=lambda source: source.may_be(_TABLE) and source.folder(_MASKS, _TABLE) is not None,
     read=read,
 )
