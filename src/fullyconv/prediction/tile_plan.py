@@ -15,7 +15,8 @@ _CELLS = "scores"
 _HEAD_ROWS = 8  # of the coarsest tap, that one band adds: 256 pixels at stride 32
 _HEAD_NUMBERS = 1 << 24  # that the head works on at once, about: 64 MB
 # measured with OpenVINO and `camvid`, on two cores of a Xeon
-_HELD = 2.5  # times the widest layer's numbers that the engine holds, at once
+_HELD = 1.4  # times the widest layer's numbers that the engine holds, for each piece and stream
+_WHOLE = 2.5  # likewise for a whole picture, at most
 _MOVED = 60  # multiplications that take as long as reading or writing a number of that layer
 _NEAR = 13_000_000  # numbers up to which that is so; of larger layers it takes twice as long
 _GROWTH = 1.25  # from one side that is tried to the next
@@ -190,6 +191,7 @@ def plan_tiles(
     pixel_bytes: int = 3,
     classes: int = 64,
     sides: Sequence[Sequence[int]] | None = None,
+    streams: int = 1,
 ) -> Tiling:
     """Choose tiles that take the least time within a budget of memory.
 
@@ -201,11 +203,12 @@ def plan_tiles(
         classes: Class scores, of all heads and streams.
         sides: Rows and columns, at most, of each piece's tiles in source cells, and of the head's
             in cells of the coarsest tap; else they are chosen.
+        streams: Tiles that the engine works on at once.
 
     Raises:
         FullyConvError: If the smallest tiles take more than the budget.
     """
-    space = _Space(plan, cells, pixel_bytes, classes)
+    space = _Space(plan, cells, pixel_bytes, classes, streams)
     if sides is None:
         options, memory = _choose(space, budget)
         if memory > budget:
@@ -238,7 +241,7 @@ def whole_memory(plan: Plan, height: int, width: int) -> int:
     scale, most = 1, 0.0
     for piece in plan.pieces:
         area = _extent(piece, height // scale + 1) * _extent(piece, width // scale + 1)
-        most = max(most, 4 * _HELD * piece.floats * area)
+        most = max(most, 4 * _WHOLE * piece.floats * area)
         scale *= piece.stride
     return round(most)
 
@@ -271,53 +274,39 @@ def _head_sides(plan: Plan, classes: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Option:
-    """Tiles of a piece: their sides, what they cost, and what is held because of them."""
+    """Tiles of a piece: their sides, what they cost, and bytes that are held because of them."""
 
     sides: tuple[int, int]
     cost: float
-    engine: int
-    rows: int
+    memory: int
 
 
 def _choose(space: _Space, budget: int) -> tuple[list[_Option], int]:
-    """The options that take the least time within a budget, or else the least memory; its bytes."""
-    best: tuple[float, list[_Option], int] | None = None
-    every = [space.options(number) for number in range(len(space.plan.pieces))]
-    least = max(min(option.engine for option in options) for options in every)
-    top = least  # the engine must hold the smallest tile of each piece
-    while top < max(budget, 2 * least):
-        fitting = [_fastest([o for o in options if o.engine <= top]) for options in every]
-        chosen = _spend(fitting, budget - space.memory([options[0] for options in fitting]))
-        memory = space.memory(chosen)
-        cost = sum(o.cost for o in chosen) if memory <= budget else 1e30 * memory
-        if best is None or cost < best[0]:
-            best = cost, chosen, memory
-        top = ceil(top * _GROWTH)
-    assert best is not None
-    return best[1:]
+    """An option for each piece, and their bytes: more where a byte saves the most time.
 
-
-def _spend(fitting: Sequence[Sequence[_Option]], free: int) -> list[_Option]:
-    """An option for each piece: from the fewest rows on, more where a byte saves the most time."""
-    chosen = [options[0] for options in fitting]
+    From the least memory on, which may be more than the budget.
+    """
+    every = [_fastest(space.options(number)) for number in range(len(space.plan.pieces))]
+    chosen = [options[0] for options in every]
+    free = budget - space.memory(chosen)
     while True:
         steps = [
-            ((now.cost - other.cost) / (other.rows - now.rows), number, other)
-            for number, (now, options) in enumerate(zip(chosen, fitting, strict=True))
+            ((now.cost - other.cost) / (other.memory - now.memory), number, other)
+            for number, (now, options) in enumerate(zip(chosen, every, strict=True))
             for other in options
-            if 0 < other.rows - now.rows <= free
+            if 0 < other.memory - now.memory <= free
         ]
         if not steps:
-            return chosen
+            return chosen, space.memory(chosen)
         _, number, other = max(steps, key=lambda step: step[0])
-        free -= other.rows - chosen[number].rows
+        free -= other.memory - chosen[number].memory
         chosen[number] = other
 
 
 def _fastest(options: Sequence[_Option]) -> list[_Option]:
-    """Those than which none is both faster and content with fewer rows."""
+    """Those than which none is both faster and smaller."""
     kept: list[_Option] = []
-    for option in sorted(options, key=lambda o: (o.rows, o.cost)):
+    for option in sorted(options, key=lambda o: (o.memory, o.cost)):
         if not kept or option.cost < kept[-1].cost:
             kept.append(option)
     return kept
@@ -331,6 +320,7 @@ class _Space:
     cells: Mapping[str, tuple[int, int]]
     pixel_bytes: int
     classes: int
+    streams: int
 
     def options(self, number: int) -> list[_Option]:
         """Tiles of every size of one piece."""
@@ -356,7 +346,7 @@ class _Space:
             done *= extent * parts if parts > 1 else _extent(piece, count)
         moved = _MOVED * (1 if piece.floats * area <= _NEAR else 2)
         cost = float(done) * (piece.work + moved * piece.floats)
-        engine = round(4 * _HELD * piece.floats) * area
+        engine = 4 * _HELD * piece.floats * area * self.streams
         height = min(sides[0], counts[0])
         scale = self.cells["images"][0] / counts[0]
         fine = self.cells[self.plan.scored[-1]]
@@ -364,17 +354,17 @@ class _Space:
         rows = height * self._row_bytes(piece.source) + 6 * ahead * self.classes * fine[1]
         if number + 1 < len(self.plan.pieces):
             rows += height // piece.stride * self._row_bytes(piece.target)
-        return _Option(sides, cost, engine, round(rows))
+        return _Option(sides, cost, round(engine + rows))
 
     def memory(self, chosen: Sequence[_Option]) -> int:
         """Bytes that are held at once."""
-        rows = sum(option.rows for option in chosen)
+        tiles = sum(option.memory for option in chosen)
         head_rows = _HEAD_ROWS + 2 * self.plan.reach
         ratio = self.plan.ratios[-1]
         across = self.cells[_CELLS][1] * ratio
         head = 4 * min(_HEAD_NUMBERS, self.classes * head_rows * ratio * across)
         labels = 2 * _HEAD_ROWS * ratio * self.plan.landing.factor * self.cells["images"][1]
-        return head + labels + rows + max(option.engine for option in chosen)
+        return head + labels + tiles
 
     def _row_bytes(self, name: str) -> int:
         width = self.cells[name][1]

@@ -100,8 +100,12 @@ def label_bands(
         FullyConvError: What ``read``, ``prepare`` or the engine raises.
     """
     parts = [(part.start, part.stop) for part in tiling.rows[0]]
-    with _Ahead(read, parts) as rows, ThreadPoolExecutor(1) as engine:
-        yield from _Stream(runtime, engine, rows, prepare, tiling).bands(start)
+    with (
+        _Ahead(read, parts) as rows,
+        runtime.side_by_side() as engine,
+        ThreadPoolExecutor(runtime.streams) as threads,
+    ):
+        yield from _Stream(engine, threads, rows, prepare, tiling).bands(start)
 
 
 def picture_scores(
@@ -138,8 +142,9 @@ def picture_scores(
             cells = map_cells(runtime, channels, height, width)
             size = channels * image.dtype.itemsize
             tiling = plan_tiles(
-                runtime.plan, cells, budget=budget, pixel_bytes=size, classes=classes
-            )
+                runtime.plan, cells, budget=budget, pixel_bytes=size, classes=classes,
+                streams=runtime.streams,
+            )  # fmt: skip
             if say is not None:
                 say(tiling.describe())
             coarse = np.zeros((classes, *cells["scores"]), np.float32)
@@ -215,12 +220,12 @@ class _Stream:
     def __init__(
         self,
         runtime: Runtime,
-        engine: ThreadPoolExecutor,
+        threads: ThreadPoolExecutor,
         pixels: _Ahead,
         prepare: Prepare,
         tiling: Tiling,
     ) -> None:
-        self.runtime, self.engine = runtime, engine
+        self.runtime, self.threads = runtime, threads
         self.pixels, self.prepare, self.tiling = pixels, prepare, tiling
         self.plan = tiling.plan
         self.maps = {name: _Rows() for name in tiling.cells}
@@ -282,8 +287,6 @@ class _Stream:
 
         self._make(stage, part, given, self._wanted(piece.target))
         self._forget(piece.source, stage)
-        # engines keep what a piece took; the next piece's tiles shall have that memory
-        getattr(self.runtime, "release", _nothing)()
 
     def _wanted(self, target: str) -> list[str]:
         """Of a piece: its target, where another piece reads it, and its class scores."""
@@ -294,32 +297,26 @@ class _Stream:
     def _make(
         self, stage: int, part: Part, given: Callable[[Part], Maps], wanted: Sequence[str]
     ) -> None:
-        """Rows of maps that lie on one grid, tile by tile: the cells that no cut spoils."""
+        """Rows of maps that lie on one grid: of each tile the cells that no cut spoils."""
         rows = slice(part.first - part.offset, part.last - part.offset)
         width = self.tiling.cells[wanted[0]][1]
         blocks: dict[str, NDArray[np.float32]] = {}
-        for column, made in self._run(self.tiling.columns[stage], given, wanted):
+
+        def make(column: Part) -> None:
+            made = self.runtime.run(given(column), wanted)
             inside = slice(column.first - column.offset, column.last - column.offset)
             for name in wanted:
                 cells = made[name][0][:, rows, inside]
-                if name not in blocks:
-                    blocks[name] = np.empty((*cells.shape[:2], width), np.float32)
-                blocks[name][:, :, column.first : column.last] = cells
+                block = blocks.get(name)
+                if block is None:  # threads that come at once: the first one's is taken
+                    block = np.empty((*cells.shape[:2], width), np.float32)
+                    block = blocks.setdefault(name, block)
+                block[:, :, column.first : column.last] = cells
+
+        for _ in self.threads.map(make, self.tiling.columns[stage]):
+            pass
         for name, block in blocks.items():
             self.maps[name].put(block)
-
-    def _run(
-        self, columns: Sequence[Part], given: Callable[[Part], Maps], wanted: Sequence[str]
-    ) -> Iterator[tuple[Part, Maps]]:
-        """Tiles through the engine; while it is at one, the next is made ready for it."""
-        before: tuple[Part, Future[dict[str, NDArray[np.float32]]]] | None = None
-        for column in columns:
-            future = self.engine.submit(self.runtime.run, given(column), wanted)
-            if before is not None:
-                yield before[0], before[1].result()
-            before = column, future
-        if before is not None:
-            yield before[0], before[1].result()
 
     def _fuse(self) -> None:
         """The next rows of fused scores."""
@@ -353,10 +350,6 @@ class _Stream:
 
     def _tap_rows(self, part: Part) -> dict[str, tuple[int, int]]:
         return _taps(self.plan, self.tiling.cells, part, axis=0)
-
-
-def _nothing() -> None:
-    """For engines that keep no memory between runs."""
 
 
 def _taps(

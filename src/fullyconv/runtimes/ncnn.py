@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class NcnnRuntime:
     Attributes:
         plan: The network's geometry.
         folder: What its folder says.
+        streams: Runs that :meth:`side_by_side` does at once.
 
     Raises:
         FullyConvError: If ncnn is not installed or does not read the files.
@@ -35,12 +37,13 @@ class NcnnRuntime:
         folder: NcnnFolder,
         threads: int | None = None,
     ) -> None:
-        self.folder, self.plan = folder, folder.plan
+        self.folder, self.plan, self.streams = folder, folder.plan, processors()
+        self._streamed: NcnnRuntime | None = None
         self._ncnn = optional("ncnn", "deploy")
         self._memory, self._scratch = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
         self._net = self._ncnn.Net()
         options = self._net.opt
-        options.num_threads = threads or processors()
+        options.num_threads = threads or self.streams
         options.use_vulkan_compute = False
         # ncnn would round maps to 16 bits where the processor can. The tiles of fc6 do not bear it
         # (bfloat16: NaN), and on x86 it is slower: 2.1 s for 1.4 s (VGG16, 375 x 500, one core)
@@ -91,6 +94,13 @@ class NcnnRuntime:
         if "logits" in results:
             results["logits"] = results["logits"][..., :height, :width]
         return results
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[NcnnRuntime]:
+        """The same network for ``streams`` threads at once, as every engine gives it."""
+        if self._streamed is None:
+            self._streamed = NcnnRuntime(self.folder, threads=1)
+        yield self._streamed
 
     def _check_given(self, given: Maps, wanted: Sequence[str]) -> None:
         """Where a map lacks or is another's, ncnn stops the process or reads beyond its memory."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,18 +36,23 @@ class OnnxRuntime:
 
     Args:
         path: The file.
+        threads: Of a run; as many as this process may use without.
 
     Attributes:
         plan: The network's geometry.
         header: What the file says about itself.
+        streams: Runs that :meth:`side_by_side` does at once.
 
     Raises:
         FullyConvError: If ONNX Runtime is not installed, or the file cannot be read, was not
             exported by fullyconv, or holds a graph that does not fit its header.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        self.path, self.streams = path, processors()
+        self._threads = threads or self.streams
+        self._lock = Lock()
+        self._streamed: OnnxRuntime | None = None
         self._file = OnnxFile(path)
         self.header, self.plan = description(path, self._file.metadata)
         check_classes(path, self.header, (*self._file.shape("scores"), 0, 0)[1])
@@ -62,18 +69,26 @@ class OnnxRuntime:
         maps, names = asked(given, wanted)
         if not names:
             return maps
-        session, taken = self._session(tuple(given), names)
+        with self._lock:
+            session, taken = self._session(tuple(given), names)
         feeds = {name: as_input(given[name]) for name in taken}
         fixed = self._file.shape("images")
         arrays = made(self.path, feeds, lambda: session.run(names, feeds), fixed)
         return maps | dict(zip(names, arrays, strict=True))
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[OnnxRuntime]:
+        """The same network for ``streams`` threads at once, as every engine gives it."""
+        if self._streamed is None:
+            self._streamed = OnnxRuntime(self.path, threads=1)
+        yield self._streamed
 
     def _session(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> _Session:
         key = (frozenset(given), wanted)
         if key not in self._sessions:
             model, taken = self._file.cut(given, wanted)
             options = self._engine.SessionOptions()
-            options.intra_op_num_threads = processors()
+            options.intra_op_num_threads = self._threads
             options.log_severity_level = 3  # errors, which are raised anyway
             # parts are run over tiles, one after the other: what one took the next shall have
             options.enable_cpu_mem_arena = key == (frozenset(["images"]), ("scores",))

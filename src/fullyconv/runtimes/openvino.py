@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Lock, local
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from fullyconv.checkpoint import Header
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
+from fullyconv.models.fast.plan import Plan
 from fullyconv.runtimes.engine import (
     HEADER,
     PLAN,
@@ -30,7 +33,14 @@ from fullyconv.runtimes.threads import processors
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 _KEPT = 32  # compiled graphs; those of 8 bits need one for each size of picture
 _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
-_Compiled = tuple[Any, list[str]]  # and the maps that it takes
+
+
+class _Compiled(NamedTuple):
+    """A part of the graph, the maps that it takes, and of each thread what runs it."""
+
+    part: Any
+    taken: list[str]
+    thread: local
 
 
 class OpenVinoRuntime:
@@ -48,6 +58,7 @@ class OpenVinoRuntime:
     Attributes:
         plan: The network's geometry.
         header: What the file says about itself.
+        streams: Runs that :meth:`side_by_side` does at once.
 
     Raises:
         FullyConvError: If OpenVINO is not installed, or the file cannot be read, was not exported
@@ -65,7 +76,9 @@ class OpenVinoRuntime:
             self._compiled_for({"images": ()}, ("scores",))
 
     @classmethod
-    def of(cls, model: Any, header: Header, plan: Any, precision: str = "float32") -> Any:
+    def of(
+        cls, model: Any, header: Header, plan: Plan, precision: str = "float32"
+    ) -> OpenVinoRuntime:
         """Engine of an ``openvino.Model`` that is in memory."""
         runtime = cls.__new__(cls)
         runtime._start(optional("openvino", "deploy"), model, "the model", precision)
@@ -74,6 +87,8 @@ class OpenVinoRuntime:
 
     def _start(self, engine: Any, model: Any, path: str | os.PathLike[str], precision: str) -> None:
         self.path, self._engine, self._model = path, engine, model
+        self.streams = processors()
+        self._streamed: OpenVinoRuntime | None = None
         self._outputs = _by_name(model)
         # OpenVINO takes bfloat16 by itself where it is faster; it is asked for what was asked for
         self._settings = {
@@ -82,6 +97,7 @@ class OpenVinoRuntime:
             "INFERENCE_NUM_THREADS": processors(),
         }
         self._each_size = any(n.get_type_name() == "FakeQuantize" for n in model.get_ops())
+        self._lock = Lock()
         self._compiled: dict[tuple[_Shapes, tuple[str, ...]], _Compiled] = {}
 
     def run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -94,17 +110,30 @@ class OpenVinoRuntime:
         if not names:
             return maps
         sizes = {name: array.shape if self._each_size else () for name, array in given.items()}
-        compiled, taken = self._compiled_for(sizes, names)
-        feeds = [as_input(given[name]) for name in taken]
+        with self._lock:
+            compiled = self._compiled_for(sizes, names)
+        if not hasattr(compiled.thread, "request"):
+            compiled.thread.request = compiled.part.create_infer_request()
+        request = compiled.thread.request
+        feeds = [as_input(given[name]) for name in compiled.taken]
         images = self._model.input("images").get_partial_shape()
         fixed = [axis.get_length() if axis.is_static else 0 for axis in images]
-        arrays = made(self.path, given, lambda: compiled(feeds), fixed)
+        arrays = made(self.path, given, lambda: request.infer(feeds, share_inputs=True), fixed)
         return maps | {name: arrays[number] for number, name in enumerate(names)}
 
-    def release(self) -> None:
-        """Give back the memory that runs so far took; a next one takes it again."""
-        for compiled, _ in self._compiled.values():
-            compiled.release_memory()
+    @contextmanager
+    def side_by_side(self) -> Iterator[OpenVinoRuntime]:
+        """The same network for ``streams`` threads at once, as every engine gives it."""
+        if self._streamed is None:
+            self._streamed = engine = OpenVinoRuntime.of(self._model, self.header, self.plan)
+            engine.path, engine._settings = self.path, {**self._settings}
+            del engine._settings["PERFORMANCE_HINT"]
+            engine._settings["NUM_STREAMS"] = self.streams
+        try:
+            yield self._streamed
+        finally:
+            for compiled in self._streamed._compiled.values():
+                compiled.part.release_memory()
 
     def _compiled_for(
         self, given: Mapping[str, tuple[int, ...]], wanted: tuple[str, ...]
@@ -124,7 +153,7 @@ class OpenVinoRuntime:
                 ) from error
             if len(self._compiled) >= _KEPT:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[key] = compiled, taken
+            self._compiled[key] = _Compiled(compiled, taken, local())
         return self._compiled[key]
 
     def _part(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[Any, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +20,11 @@ class Runtime(Protocol):
 
     Attributes:
         plan: The network's geometry.
+        streams: Runs that :meth:`side_by_side` does at once.
     """
 
     plan: Plan
+    streams: int
 
     def run(self, given: Maps, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Compute maps of a network from other ones.
@@ -32,5 +35,13 @@ class Runtime(Protocol):
 
         Raises:
             FullyConvError: If there is too little memory, or the engine cannot make them.
+        """
+        ...
+
+    def side_by_side(self) -> AbstractContextManager[Runtime]:
+        """The same network for ``streams`` threads that call ``run`` at once.
+
+        Each of them computes on one processor, and none waits for another: more pictures or tiles
+        a second, though each takes longer. What the runs hold in memory is given back behind it.
         """
         ...

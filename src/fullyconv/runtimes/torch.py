@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -34,7 +35,10 @@ class TorchRuntime:
 
     Attributes:
         plan: The network's geometry.
+        streams: 1: one run uses all processors, or the GPU.
     """
+
+    streams = 1
 
     def __init__(
         self,
@@ -84,6 +88,10 @@ class TorchRuntime:
                     f"too little memory for {name} of shape {array.shape}; label it in tiles "
                     "(--tiles)"
                 ) from error
+
+    def side_by_side(self) -> AbstractContextManager[TorchRuntime]:
+        """Itself."""
+        return nullcontext(self)
 
     def _count(self, given: Maps) -> None:
         """Go over to fewer multiplications when enough whole pictures have come."""

@@ -161,6 +161,7 @@ def label_raster(
             pixel_bytes=channels * preprocess.dtype.itemsize,
             classes=sum(o.space.num_classes for o in outputs if not o.layers),
             sides=sides,
+            streams=runtime.streams,
         )
         start = next((n for n, (_, stop) in enumerate(tiling.bands) if stop > done), None)
         if before is not None:
