@@ -7,18 +7,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from exported import NETWORKS, checkpoint, header_of, onnx_file
 from fullyconv.checkpoint import load_model, model_path
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.exporting import export
 from fullyconv.images import read_photo
+from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
+from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster
 from fullyconv.runtimes.engine import HEADER, PLAN
 from fullyconv.runtimes.measured import SPEEDS, quickest
 from fullyconv.runtimes.onnx import OnnxRuntime
@@ -289,6 +294,37 @@ def test_compiled_by_torch() -> None:
     assert (found.labels == exact.labels).mean() > 0.9999
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino", "ncnn"])
+def test_side_by_side(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four threads, pictures of several sizes and parts of the network: each gets its own."""
+    pytest.importorskip(name if name != "onnx" else "onnxruntime")
+    model: str | Path = "camvid"
+    if name == "ncnn":
+        model = tmp_path / "camvid.ncnn"
+        export("camvid", "ncnn", out=model)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    runtime = open_runtime(model, name).runtime
+    rng = np.random.default_rng(0)
+    sizes = [(64 + 32 * (n % 3), 96 + 32 * (n % 2)) for n in range(12)]
+    pictures = [rng.normal(size=(1, 3, *size)).astype(np.float32) for size in sizes]
+    finest, *_ = (piece.target for piece in runtime.plan.pieces if piece.target[-1] == "8")
+    scored = finest.replace("features", "scores")
+
+    def parts(runtime: Runtime, images: np.ndarray) -> Maps:
+        made = runtime.run({"images": images}, ["scores", finest])
+        return {**made, **runtime.run({finest: made[finest]}, [scored])}
+
+    expected = [parts(runtime, images) for images in pictures]
+    with runtime.side_by_side() as engine, ThreadPoolExecutor(4) as threads:
+        assert (runtime.streams, engine.streams) == (2, 1)
+        with engine.side_by_side() as same:
+            assert same is engine
+        found = list(threads.map(lambda images: parts(engine, images), pictures))
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        assert_same(one, other)
+
+
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert processors() == 3
@@ -310,3 +346,55 @@ def test_the_shipped_model_starts_without_torch(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     assert (tmp_path / "wide_road_overcast-mask.png").exists()
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_tiles_side_by_side(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a picture that is tiled, and of a raster: the labels of the whole, but for ties."""
+    pytest.importorskip("rasterio")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    predictor = Predictor("camvid", name)
+    photo = read_photo(EXAMPLES / "wide_road_overcast.jpg")
+    image = np.tile(photo, (2, 2, 1))[:700, :900]
+    whole = predictor(image)
+    predictor.memory = 60 << 20
+    said: list[str] = []
+    predictor.say = said.append
+    ordered = np.sort(whole.logits, 0)
+    sure = ordered[-1] - ordered[-2] > 1e-4 * np.abs(ordered).max()
+    assert sure.mean() > 0.99
+    assert (predictor(image).labels == whole.labels)[sure].all()
+    assert len(said) == 1
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    label_raster(
+        tmp_path / "photo.png", predictor, tmp_path / "o.tif", RasterOptions(memory=60 << 20)
+    )
+    labels = np.asarray(Image.open(tmp_path / "o.tif"))
+    assert (labels == whole.labels)[sure].all()
+
+
+def test_a_folder_is_labelled_side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From so many pictures on that it pays; the files are those of one after the other."""
+    pictures = [np.random.default_rng(n).integers(0, 256, (40 + n, 60, 3)) for n in range(20)]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{number}.png")
+    entered: list[int] = []
+    plain = OnnxRuntime.side_by_side
+
+    def counted(self: OnnxRuntime) -> Any:
+        entered.append(self.streams)
+        return plain(self)
+
+    monkeypatch.setattr(OnnxRuntime, "side_by_side", counted)
+    for threads in (1, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        assert not predict(folder, out=tmp_path / f"{threads}", runtime="onnx")
+    assert entered == [1, 3]
+    predict(folder / "0.png", out=tmp_path / "one", runtime="onnx")
+    assert entered == [1, 3]
+    files = sorted(path.name for path in (tmp_path / "1").glob("*.png"))
+    assert len(files) == 20
+    for file in files:
+        assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "3" / file).read_bytes()

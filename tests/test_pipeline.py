@@ -17,9 +17,11 @@ def pause() -> None:
     time.sleep(random.random() / 500)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_everything_comes_through_in_order(workers: int) -> None:
+@pytest.mark.parametrize(("workers", "beside"), [(1, 1), (3, 1), (1, 2), (3, 4)])
+def test_everything_comes_through_in_order(workers: int, beside: int) -> None:
     main = threading.get_ident()
+    networks: set[int] = set()
+    at_work = [0, 0]  # now, most
     done: list[tuple[int, object]] = []
     under_way = [0, 0]  # now, most
 
@@ -32,7 +34,11 @@ def test_everything_comes_through_in_order(workers: int) -> None:
 
     def work(item: int, prepared: int) -> str:
         assert prepared == item * 10
-        assert threading.get_ident() == main
+        networks.add(threading.get_ident())
+        at_work[0] += 1
+        at_work[1] = max(at_work)
+        pause()
+        at_work[0] -= 1
         return f"{prepared}!"
 
     def finish(item: int, result: str) -> str:
@@ -42,8 +48,9 @@ def test_everything_comes_through_in_order(workers: int) -> None:
         return f"{item}: {result}"
 
     flow(range(60), prepare, work, finish, lambda i, r: done.append((i, r)),
-         workers=workers, ahead=4)  # fmt: skip
+         workers=workers, beside=beside, ahead=4)  # fmt: skip
     assert done == [(n, f"{n}: {n * 10}!") for n in range(60)]
+    assert len(networks) == beside >= at_work[1]
     assert under_way[1] <= 4 + 4 + 1
 
 

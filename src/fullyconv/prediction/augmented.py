@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +48,13 @@ class AugmentedPredictor:
             )
         self.predictor, self.flip, self.scales = predictor, flip, tuple(scales)
         self.labels, self.header = predictor.labels, predictor.header
+        self.beside = predictor.beside
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[AugmentedPredictor]:
+        """The same predictor for several threads at once; see :class:`~fullyconv.Predictor`."""
+        with self.predictor.side_by_side() as predictor:
+            yield AugmentedPredictor(predictor, self.flip, self.scales)
 
     def __call__(self, photo: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> Prediction:
         """Label one photograph; see :class:`~fullyconv.Predictor`."""

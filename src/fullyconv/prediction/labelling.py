@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +29,7 @@ Report = Callable[[Path | str, _Result | FullyConvError, Sequence[Path], int, in
 """Told of each photograph that is finished; see :func:`fullyconv.predict`."""
 Say = Callable[[str], object]
 """Told of what will be done, before it is."""
+_MANY = 16  # pictures; fewer are labelled before another engine has started
 _MEMORY = 256 * 1024**2  # bytes of decoded pictures before the network, and likewise behind it
 
 
@@ -145,7 +147,7 @@ class Labelling:
 
         def work(entry: Entry, pixels: Pixels | None) -> Prediction | None:
             try:
-                return None if pixels is None else self.predictor(pixels)
+                return None if pixels is None else predictor(pixels)
             except FullyConvError as error:  # which does not know the file
                 raise FullyConvError(f"{entry.photo.path}: {error}") from error
 
@@ -158,7 +160,15 @@ class Labelling:
         def room(pixels: Pixels | None) -> int:
             return AHEAD if pixels is None else _MEMORY // pixels.nbytes
 
-        flow(self._entries(photos), prepare, work, finish, self._photo_done, room=room)
+        with self._side_by_side(self.total >= _MANY) as predictor:
+            flow(
+                self._entries(photos), prepare, work, finish, self._photo_done,
+                beside=predictor.beside, room=room,
+            )  # fmt: skip
+
+    def _side_by_side(self, many: bool) -> AbstractContextManager[Predictor | AugmentedPredictor]:
+        """The predictor; for several threads, if there are many pictures and none is waited for."""
+        return self.predictor.side_by_side() if many else nullcontext(self.predictor)
 
     def film(self, photo: Photo) -> None:
         """Label a film."""
@@ -171,10 +181,11 @@ class Labelling:
         folder = self.journal.out / photo.folder
         try:
             film = open_film(photo.path)
-            done = label_film(
-                film, self.predictor, folder, photo.name, self.kinds,
-                every=every, drop=drop, tick=tick,
-            )  # fmt: skip
+            with self._side_by_side(not film.live) as predictor:
+                done = label_film(
+                    film, predictor, folder, photo.name, self.kinds,
+                    every=every, drop=drop, beside=predictor.beside, tick=tick,
+                )  # fmt: skip
         except FullyConvError as error:
             self._failed(entry, error)
         else:

@@ -1,4 +1,4 @@
-"""Work before and behind a network, in threads, while it has the main thread for itself."""
+"""Work before and behind a network, in threads, while the network is at work."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def flow(
     done: Callable[[Item, Finished | FullyConvError], object],
     *,
     workers: int | None = None,
+    beside: int = 1,
     ahead: int = AHEAD,
     room: Callable[[Prepared], int] = lambda _: AHEAD,
     strict: bool = False,
@@ -47,11 +48,12 @@ def flow(
     Args:
         items: Taken one by one, as there is room.
         prepare: In a thread (decode); a FullyConvError goes to ``done``.
-        work: In this thread (the network); likewise.
+        work: In a thread (the network); likewise.
         finish: In a thread (encode and write). With one worker, in order. A FullyConvError ends
             everything: the next one could not be written either.
         done: In this thread, in the order of the items: what ``finish`` returned, or the error.
         workers: Threads; by default some for each processor.
+        beside: Threads for ``work``.
         ahead: How many items are prepared, and how many finished, at once.
         room: How many items of the size of this one may be under way.
         strict: A FullyConvError of ``prepare`` or ``work`` ends everything, too.
@@ -59,28 +61,28 @@ def flow(
     Raises:
         FullyConvError: If ``finish`` does; with ``strict`` also from the other steps.
     """
-    pool = ThreadPoolExecutor(workers or threads())
-    stages = _Stages(pool, done)
+    pool, network = ThreadPoolExecutor(workers or threads()), ThreadPoolExecutor(beside)
+    stages = _Stages(pool, network, done)
     source = iter(items)
     limit = ahead
     try:
         while True:
-            for item in islice(source, max(0, limit - len(stages.coming))):
+            most = max(0, limit - len(stages.coming) - len(stages.working))
+            for item in islice(source, most):
                 stages.coming.append((item, pool.submit(prepare, item)))
-            if not stages.coming:
+            while stages.coming and len(stages.working) <= beside:  # one waits, but no thread
+                item, future = stages.coming.popleft()
+                try:
+                    prepared = future.result()
+                except FullyConvError as error:
+                    stages.working.append((item, error))
+                else:
+                    limit = max(1, min(ahead, room(prepared)))
+                    stages.working.append((item, network.submit(work, item, prepared)))
+                    del prepared, future  # else they are kept until the next is there
+            if not stages.working:
                 break
-            item, future = stages.coming.popleft()
-            try:
-                prepared = future.result()
-                limit = max(1, min(ahead, room(prepared)))
-                result = work(item, prepared)
-            except FullyConvError as error:
-                if strict:
-                    raise
-                stages.going.append((item, error))
-            else:
-                stages.going.append((item, pool.submit(finish, item, result)))
-                del prepared, result, future  # else they are kept until the next is there
+            stages.pass_on(finish, strict)
             stages.settle(limit)
         stages.settle(0)
     finally:
@@ -91,11 +93,30 @@ class _Stages(Generic[Item, Finished]):
     """What is under way before and behind the work."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, done: Callable[[Item, Finished | FullyConvError], object]
+        self,
+        pool: ThreadPoolExecutor,
+        network: ThreadPoolExecutor,
+        done: Callable[[Item, Finished | FullyConvError], object],
     ) -> None:
-        self.pool, self.done = pool, done
+        self.pool, self.network, self.done = pool, network, done
         self.coming: deque[tuple[Item, Future[Any]]] = deque()
+        self.working: deque[tuple[Item, Future[Any] | FullyConvError]] = deque()
         self.going: deque[tuple[Item, Future[Finished] | FullyConvError]] = deque()
+
+    def pass_on(self, finish: Callable[[Item, Any], Finished], strict: bool) -> None:
+        """Wait until the first item has passed the network, and let it be finished."""
+        item, state = self.working[0]
+        try:
+            result = state.result() if isinstance(state, Future) else state
+        except FullyConvError as error:
+            result = error
+        self.working.popleft()
+        if not isinstance(result, FullyConvError):
+            self.going.append((item, self.pool.submit(finish, item, result)))
+        elif strict:
+            raise result
+        else:
+            self.going.append((item, result))
 
     def settle(self, most: int) -> None:
         """Report what is finished, and wait until at most so many items are not."""
@@ -116,6 +137,7 @@ class _Stages(Generic[Item, Finished]):
         """Drop what has not begun; finish and report what can be."""
         for _, future in self.coming:
             future.cancel()
+        self.network.shutdown(cancel_futures=True)
         while self.going:
             with contextlib.suppress(Exception):  # the first is on its way up already
                 self.settle(0)

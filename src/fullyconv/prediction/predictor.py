@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ class Predictor:
         header: What the model says about itself.
         runtime: The engine.
         engine: Its name.
+        beside: How many pictures it labels at once: more than 1 of :meth:`side_by_side` alone.
 
     Raises:
         FullyConvError: If the model cannot be read, or the engine is not installed or cannot open
@@ -67,15 +70,33 @@ class Predictor:
         self.runtime: Runtime = opened.runtime
         self.header: Header = opened.header
         self.engine = opened.engine
-        self.memory, self.say = memory, say
+        self.memory, self.say, self.beside = memory, say, 1
 
     @classmethod
     def of(cls, runtime: Runtime, header: Header) -> Predictor:
         """Predictor of a network that is already in memory."""
         predictor = cls.__new__(cls)
         predictor.runtime, predictor.header, predictor.engine = runtime, header, ""
-        predictor.memory = predictor.say = None
+        predictor.memory, predictor.say, predictor.beside = None, None, 1
         return predictor
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[Predictor]:
+        """The same predictor for several threads at once, ``runtime.streams`` at the best.
+
+        See :meth:`~fullyconv.runtimes.runtime.Runtime.side_by_side`; ``beside`` of it says how
+        many, among which its memory is shared.
+
+        Example:
+            >>> from concurrent.futures import ThreadPoolExecutor
+            >>> with Predictor("camvid").side_by_side() as predictor:
+            ...     with ThreadPoolExecutor(predictor.beside) as threads:
+            ...         made = list(threads.map(predictor, 2 * [np.zeros((8, 8, 3), np.uint8)]))
+        """
+        with self.runtime.side_by_side() as runtime:
+            predictor = copy.copy(self)
+            predictor.runtime, predictor.beside = runtime, self.runtime.streams
+            yield predictor
 
     @property
     def labels(self) -> LabelSpace:
@@ -115,6 +136,7 @@ class Predictor:
             image,
             classes=sum(space.num_classes for space in spaces),
             budget=self.memory,
+            beside=self.beside,
             say=self.say,
         )
         if not np.isfinite(coarse).all():

@@ -18,7 +18,7 @@ _HEAD_NUMBERS = 1 << 24  # that the head works on at once, about: 64 MB
 _HELD = 1.4  # times the widest layer's numbers that the engine holds, for each piece and stream
 _WHOLE = 2.5  # likewise for a whole picture, at most
 _MOVED = 60  # multiplications that take as long as reading or writing a number of that layer
-_NEAR = 13_000_000  # numbers up to which that is so; of larger layers it takes twice as long
+_NEAR = 3_000_000  # numbers up to which that is so; of larger layers it takes twice as long
 _GROWTH = 1.25  # from one side that is tried to the next
 
 

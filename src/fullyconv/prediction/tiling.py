@@ -115,6 +115,7 @@ def picture_scores(
     *,
     classes: int,
     budget: int | None = None,
+    beside: int = 1,
     say: Callable[[str], object] | None = None,
 ) -> NDArray[np.float32]:
     """Coarse scores of a picture in memory: in tiles, if the whole would take too much.
@@ -125,6 +126,7 @@ def picture_scores(
         image: (H, W, C).
         classes: Scores of all heads.
         budget: Bytes that the network may take; None for half of what is free.
+        beside: Pictures that are worked on at once, among which that is shared.
         say: Told, before the work starts, of the tiles, if there are any.
 
     Returns:
@@ -135,8 +137,8 @@ def picture_scores(
     """
     height, width, *rest = image.shape
     whole = whole_memory(runtime.plan, height, width)
-    if whole > (_SMALL if budget is None else budget):
-        budget = _free() // 2 if budget is None else budget
+    if whole > (_SMALL if budget is None else budget // beside):
+        budget = (_free() // 2 if budget is None else budget) // beside
         if whole > budget:
             channels = rest[0]
             cells = map_cells(runtime, channels, height, width)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +37,12 @@ class NcnnRuntime:
         folder: NcnnFolder,
         threads: int | None = None,
     ) -> None:
-        self.folder, self.plan, self.streams = folder, folder.plan, processors()
-        self._streamed: NcnnRuntime | None = None
+        self.folder, self.plan, self.streams = folder, folder.plan, threads or processors()
         self._ncnn = optional("ncnn", "deploy")
         self._memory, self._scratch = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
         self._net = self._ncnn.Net()
         options = self._net.opt
-        options.num_threads = threads or self.streams
+        options.num_threads = self.streams
         options.use_vulkan_compute = False
         # ncnn would round maps to 16 bits where the processor can. The tiles of fc6 do not bear it
         # (bfloat16: NaN), and on x86 it is slower: 2.1 s for 1.4 s (VGG16, 375 x 500, one core)
@@ -95,12 +94,9 @@ class NcnnRuntime:
             results["logits"] = results["logits"][..., :height, :width]
         return results
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[NcnnRuntime]:
+    def side_by_side(self) -> AbstractContextManager[NcnnRuntime]:
         """The same network for ``streams`` threads at once, as every engine gives it."""
-        if self._streamed is None:
-            self._streamed = NcnnRuntime(self.folder, threads=1)
-        yield self._streamed
+        return nullcontext(self if self.streams == 1 else NcnnRuntime(self.folder, threads=1))
 
     def _check_given(self, given: Maps, wanted: Sequence[str]) -> None:
         """Where a map lacks or is another's, ncnn stops the process or reads beyond its memory."""

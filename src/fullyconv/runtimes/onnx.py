@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -49,10 +49,8 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
-        self.path, self.streams = path, processors()
-        self._threads = threads or self.streams
+        self.path, self.streams = path, threads or processors()
         self._lock = Lock()
-        self._streamed: OnnxRuntime | None = None
         self._file = OnnxFile(path)
         self.header, self.plan = description(path, self._file.metadata)
         check_classes(path, self.header, (*self._file.shape("scores"), 0, 0)[1])
@@ -76,22 +74,17 @@ class OnnxRuntime:
         arrays = made(self.path, feeds, lambda: session.run(names, feeds), fixed)
         return maps | dict(zip(names, arrays, strict=True))
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[OnnxRuntime]:
+    def side_by_side(self) -> AbstractContextManager[OnnxRuntime]:
         """The same network for ``streams`` threads at once, as every engine gives it."""
-        if self._streamed is None:
-            self._streamed = OnnxRuntime(self.path, threads=1)
-        yield self._streamed
+        return nullcontext(self if self.streams == 1 else OnnxRuntime(self.path, threads=1))
 
     def _session(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> _Session:
         key = (frozenset(given), wanted)
         if key not in self._sessions:
             model, taken = self._file.cut(given, wanted)
             options = self._engine.SessionOptions()
-            options.intra_op_num_threads = self._threads
+            options.intra_op_num_threads = self.streams
             options.log_severity_level = 3  # errors, which are raised anyway
-            # parts are run over tiles, one after the other: what one took the next shall have
-            options.enable_cpu_mem_arena = key == (frozenset(["images"]), ("scores",))
             try:
                 session = self._engine.InferenceSession(
                     model, options, providers=["CPUExecutionProvider"]

@@ -124,9 +124,12 @@ class OpenVinoRuntime:
     @contextmanager
     def side_by_side(self) -> Iterator[OpenVinoRuntime]:
         """The same network for ``streams`` threads at once, as every engine gives it."""
+        if self.streams == 1:
+            yield self
+            return
         if self._streamed is None:
             self._streamed = engine = OpenVinoRuntime.of(self._model, self.header, self.plan)
-            engine.path, engine._settings = self.path, {**self._settings}
+            engine.path, engine.streams, engine._settings = self.path, 1, {**self._settings}
             del engine._settings["PERFORMANCE_HINT"]
             engine._settings["NUM_STREAMS"] = self.streams
         try:

@@ -43,5 +43,6 @@ class Runtime(Protocol):
 
         Each of them computes on one processor, and none waits for another: more pictures or tiles
         a second, though each takes longer. What the runs hold in memory is given back behind it.
+        Its own ``streams`` is 1: what it gives is itself.
         """
         ...

@@ -78,6 +78,7 @@ def label_film(
     *,
     every: int = 1,
     drop: bool = True,
+    beside: int = 1,
     tick: Tick | None = None,
 ) -> tuple[FilmPrediction, list[Path]]:
     """Label the frames of a film and write them as films with the same time stamps.
@@ -91,6 +92,7 @@ def label_film(
         every: Label, and write, every so-manieth frame only.
         drop: Of a live film: leave frames out to keep up with it; up to a hundred of them wait
             otherwise.
+        beside: Threads that may call the predictor at once.
         tick: Called after each frame.
 
     Returns:
@@ -114,6 +116,7 @@ def label_film(
                 labelled.write,
                 lambda *_: labelled.done(),
                 workers=1,
+                beside=beside,
                 ahead=size,
                 strict=True,  # the next frame would fail, too
                 room=lambda frame: max(1, _MEMORY // frame.pixels.nbytes),
