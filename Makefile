@@ -78,14 +78,14 @@ shipped: .venv/tested  ## Export the shipped models anew, after their checkpoint
 	mkdir -p .venv/tmp
 	touch $@
 
-# Oldest: what users install. As in constraints.txt: PyTorch, which was not always without CUDA in
-# the registry, and the tests' own tools; uv, because pip knows no oldest
+# What users install at its lower bound, found by uv; PyTorch, whose old wheels bring gigabytes of
+# CUDA, and the extra dev as in constraints.txt
 .venv/oldest/tested: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv/oldest
 	.venv/oldest/bin/python -m pip --disable-pip-version-check install --quiet uv
 	sed '/^dev = /,/^]/d' pyproject.toml > .venv/oldest/pyproject.toml
-	.venv/oldest/bin/uv pip compile --quiet --no-header --no-annotate --no-deps --all-extras \
-	  --resolution lowest-direct .venv/oldest/pyproject.toml | grep -v '^torch==' > .venv/oldest/oldest.txt
+	.venv/oldest/bin/uv pip compile --quiet --no-header --no-annotate --no-deps --all-extras --no-emit-package torch \
+	  --resolution lowest-direct .venv/oldest/pyproject.toml > .venv/oldest/oldest.txt
 	sed 's/==.*//; s/^/^/' .venv/oldest/oldest.txt | grep -v -f - constraints.txt > .venv/oldest/others.txt
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv/oldest/bin/uv pip install --quiet --python .venv/oldest/bin/python \
 	  --constraint .venv/oldest/oldest.txt --constraint .venv/oldest/others.txt \
