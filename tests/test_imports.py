@@ -11,7 +11,7 @@ import pytest
 
 STREET = Path(__file__).resolve().parents[1] / "examples" / "wide_road_overcast.jpg"
 COMMAND_LINE = {"tyro", "docstring_parser", "typeguard", "typing_extensions"}
-PICTURES = {"numpy", "PIL", "defusedxml", "olefile", "cffi"}  # the last three: where Pillow finds them
+PICTURES = {"numpy", "PIL"} | {"defusedxml", "olefile", "cffi"}  # the last: if Pillow finds them
 PREDICTING = PICTURES | {"onnxruntime", "psutil", "tqdm"}
 
 
