@@ -1,12 +1,12 @@
 # The single list of commands; CI and pre-commit call these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-all check docs format lint types fuzz licences dist shipped clean
+.PHONY: help demo test coverage test-all oldest check docs format lint types fuzz licences dist shipped clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # Two workers for two cores, one thread each; temporary files stay in the checkout
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --basetemp .venv/tmp/pytest
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --basetemp .venv/tmp/pytest
 MODEL := camvid
 MINUTES := 1
 FUZZ :=
@@ -25,6 +25,10 @@ coverage: .venv/tested  ## The same, and which lines they reach: a quarter slowe
 
 test-all: .venv/tested  ## Every test this machine can run
 	$(PYTEST)
+
+oldest: BIN := .venv/oldest/bin
+oldest: .venv/oldest/tested  ## Every fast test with the oldest versions that pyproject.toml allows, but PyTorch's
+	$(PYTEST) -m "not slow and not gpu"
 
 fuzz: .venv/tested  ## Damage files of every kind and read them: make fuzz MINUTES=10 FUZZ="caffe pictures"
 	nice $(BIN)/python tests/fuzz.py $(FUZZ) --minutes $(MINUTES)
@@ -71,6 +75,21 @@ shipped: .venv/tested  ## Export the shipped models anew, after their checkpoint
 
 .venv/tested: .venv/installed
 	$(PIP) --editable '.[dev]'
+	mkdir -p .venv/tmp
+	touch $@
+
+# What users install at its lower bound, found by uv; PyTorch, whose old wheels bring gigabytes of
+# CUDA, and the extra dev as in constraints.txt
+.venv/oldest/tested: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv/oldest
+	.venv/oldest/bin/python -m pip --disable-pip-version-check install --quiet uv
+	sed '/^dev = /,/^]/d' pyproject.toml > .venv/oldest/pyproject.toml
+	.venv/oldest/bin/uv pip compile --quiet --no-header --no-annotate --no-deps --all-extras --no-emit-package torch \
+	  --resolution lowest-direct .venv/oldest/pyproject.toml > .venv/oldest/oldest.txt
+	sed 's/==.*//; s/^/^/' .venv/oldest/oldest.txt | grep -v -f - constraints.txt > .venv/oldest/others.txt
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv/oldest/bin/uv pip install --quiet --python .venv/oldest/bin/python \
+	  --constraint .venv/oldest/oldest.txt --constraint .venv/oldest/others.txt \
+	  --requirements pyproject.toml --all-extras --editable .
 	mkdir -p .venv/tmp
 	touch $@
 

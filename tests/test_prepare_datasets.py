@@ -347,8 +347,9 @@ def test_nyudv2_labeled(tmp_path: Path, mapping: str) -> None:
         root = tmp_path / "out" / split
         with Image.open(root / "images" / f"{name}.png") as image:
             np.testing.assert_array_equal(np.asarray(image), images[index])
-        with Image.open(root / "depth" / f"{name}.png") as image:
-            assert image.mode == "I;16"
+        depth = root / "depth" / f"{name}.png"
+        assert depth.read_bytes()[24] == 16  # bits per sample, in PNG's header
+        with Image.open(depth) as image:
             millimetres = np.asarray(image).astype(np.float64)
             np.testing.assert_allclose(millimetres, depths[index] * 1000, atol=0.51)
         with Image.open(root / "hha" / f"{name}.png") as image:

@@ -154,6 +154,10 @@ class FilmFile:
         return container.duration / 1_000_000 if container.duration and alone else 0.0
 
     def _decoded(self) -> Iterator[Any]:
+        if self._stream.codec_context is None:  # decoding would crash PyAV 14 to 17
+            raise FullyConvError(
+                f"{self.path}: the FFmpeg of this PyAV cannot decode this film; convert it"
+            )
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -165,10 +169,6 @@ class FilmFile:
                 return
             try:
                 decoded = packet.decode()
-            except self._av.error.DecoderNotFoundError as error:
-                raise FullyConvError(
-                    f"{self.path}: the FFmpeg of this PyAV cannot decode this film; convert it"
-                ) from error
             except (OSError, ValueError, self._av.FFmpegError):
                 self.damaged += 1
                 continue
