@@ -50,11 +50,13 @@ class OnnxRuntime:
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
         self.path, self.streams = path, threads or processors()
-        self._lock = Lock()
+        self._lock, self._common = Lock(), threads is not None
         self._file = OnnxFile(path)
         self.header, self.plan = description(path, self._file.metadata)
         check_classes(path, self.header, (*self._file.shape("scores"), 0, 0)[1])
         self._engine = optional("onnxruntime", "deploy")
+        if self._common:
+            _share_memory(self._engine)
         self._sessions: dict[tuple[frozenset[str], tuple[str, ...]], _Session] = {}
         self._session(("images",), ("scores",))  # what nobody can use is refused at once
 
@@ -85,6 +87,8 @@ class OnnxRuntime:
             options = self._engine.SessionOptions()
             options.intra_op_num_threads = self.streams
             options.log_severity_level = 3  # errors, which are raised anyway
+            if self._common:
+                options.add_session_config_entry("session.use_env_allocators", "1")
             try:
                 session = self._engine.InferenceSession(
                     model, options, providers=["CPUExecutionProvider"]
@@ -96,3 +100,16 @@ class OnnxRuntime:
                 ) from error
             self._sessions[key] = session, taken
         return self._sessions[key]
+
+
+def _share_memory(engine: Any) -> None:
+    """Let sessions that ask for it take turns at one arena, which grows by what they need.
+
+    Else each of a network's pieces has one of its own, that doubles whenever it is too small.
+    """
+    where = engine.OrtMemoryInfo(
+        "Cpu", engine.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, engine.OrtMemType.DEFAULT
+    )
+    grown = {"arena_extend_strategy": 1, "max_mem": 0}  # 1: as requested
+    rest = {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
+    engine.create_and_register_allocator(where, engine.OrtArenaCfg(grown | rest))

@@ -42,7 +42,7 @@ class Runtime(Protocol):
         """The same network for ``streams`` threads that call ``run`` at once.
 
         Each of them computes on one processor, and none waits for another: more pictures or tiles
-        a second, though each takes longer. What the runs hold in memory is given back behind it.
+        a second, though each takes longer, and on a machine with other work far more.
         Its own ``streams`` is 1: what it gives is itself.
         """
         ...

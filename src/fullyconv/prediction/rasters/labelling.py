@@ -25,7 +25,7 @@ from fullyconv.prediction.tile_plan import Tiling, plan_tiles
 from fullyconv.prediction.tiling import Band, label_bands, map_cells
 
 _SHARE = 4  # of the available memory, one part of so many is used
-_MOST = 1 << 30  # bytes, so that all of the program takes less than 1.5
+_MOST = 960 << 20  # bytes, so that all of the program takes less than 1.5 GiB
 _WAITING = 16  # bands that may wait to be written, some megabytes each: they come many at once
 _NEAR = 1e-2  # by which the scores of one model may differ between engines, of the largest
 
@@ -39,7 +39,7 @@ class RasterOptions:
         scale: Values that become black and white; None for the whole range of 8 or 16 bits.
         probabilities: Write them too: a layer of 8 bits per class, 255 being 1.
         polygons: Write them too: ``"geojson"`` or ``"gpkg"``; empty for none.
-        memory: Bytes that tiles may take; None for a quarter of what is free, at most 1 GiB.
+        memory: Bytes that tiles may take; None for a quarter of what is free, at most 960 MiB.
 
     Raises:
         UsageError: If a number makes no sense.
