@@ -97,7 +97,7 @@ _GEOMETRIES: dict[Geometry, str] = {
 def info(
     name: str | os.PathLike[str] | ModelConfig,
     size: tuple[int, int] = (500, 500),
-    measure: bool = True,
+    measure: bool = False,
 ) -> NetworkInfo:
     """Describe a network.
 
@@ -105,7 +105,7 @@ def info(
         name: As :func:`~fullyconv.config.model_config` takes it; a backbone, for the FCN-32s over
             it; a checkpoint, or the name of a shipped model; or a configuration.
         size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
-        measure: Time a forward pass; builds the network in memory.
+        measure: Also time a forward pass, which builds the network in memory and takes seconds.
 
     Raises:
         UsageError: If there is no network of that name, or no picture of that size.

@@ -13,7 +13,7 @@ from fullyconv.config import RELEASED_MODELS, model_names
 def info(
     name: Annotated[str, tyro.conf.Positional] = "",
     size: tuple[int, int] = (500, 500),
-    measure: bool = True,
+    measure: tyro.conf.FlagCreatePairsOff[bool] = False,
     json: bool = False,
 ) -> int:
     """Describe a network or a checkpoint; without a name, list what there is.
@@ -21,7 +21,7 @@ def info(
     Args:
         name: voc-fcn8s, fcn8s_vgg16, camvid, a checkpoint...
         size: Height and width at which operations are counted and time is measured.
-        measure: Measure the time of a forward pass.
+        measure: Also measure the time of a forward pass, which takes a few seconds.
         json: Print JSON.
     """
     from fullyconv.checkpoint import is_checkpoint, model_path, read_header
