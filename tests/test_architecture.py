@@ -20,6 +20,7 @@ LEVELS = [
     ["extras", "changed"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
+    ["networks"],
     ["images", "recipes", "recipe_file", "models.geometry", "models.fast.plan", "caffe.*"],
     ["scores", "prediction.photos", "bands"],
     [
@@ -98,6 +99,7 @@ LEVELS = [
 ]
 NO_TORCH = [
     "config",
+    "networks",
     "recipes",
     "protocols",
     "labels",

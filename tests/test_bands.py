@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from fullyconv.bands import bands_size, read_bands
 from fullyconv.checkpoint import Header, save_model
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.check import stats, stats_text, write_stats_page
 from fullyconv.data.folder import FolderDataset, split_pictures
@@ -28,6 +28,7 @@ from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.prediction.augmented import AugmentedPredictor
 from fullyconv.prediction.predicting import encoded, predict
 from fullyconv.prediction.predictor import Predictor

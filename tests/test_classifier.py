@@ -16,10 +16,10 @@ from classifiers import CLASSIFIERS
 from formula import DATA, input_blob
 from fullyconv.caffe import CaffeLayer, CaffeNet, write_caffemodel
 from fullyconv.classifier import DenseClassifier, dense_classifier, load_classifier
-from fullyconv.config import BACKBONES
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.imagenet import imagenet_categories
 from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.networks import BACKBONES
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE, TORCHVISION
 from fullyconv.pretrained import imagenet_weights, load_backbone
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from fullyconv.config import BACKBONES, Geometry, ModelConfig, PredictionStride
+from fullyconv.config import Geometry, ModelConfig, PredictionStride
 from fullyconv.errors import UsageError
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import BilinearUpsample, Residual
+from fullyconv.networks import BACKBONES
 from fullyconv.surgery import transplant
 
 # vgg16_torchvision is vgg16 with other preprocessing

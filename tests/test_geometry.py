@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fullyconv.checkpoint import model_path
-from fullyconv.config import BACKBONES, RELEASED_MODELS, PredictionStride, model_config
+from fullyconv.config import PredictionStride
 from fullyconv.errors import FullyConvError
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.create import create_model
@@ -25,6 +25,7 @@ from fullyconv.models.layers import (
     trace,
 )
 from fullyconv.network_info import info
+from fullyconv.networks import BACKBONES, RELEASED_MODELS, model_config
 
 # Every crop layer of the release (the authors' */train.prototxt): offset of score, of score_pool4
 # and of score_pool3. The last two crop the skip, which is what a negative offset says.
@@ -91,9 +92,7 @@ def test_a_network_is_described_by_whatever_names_it(tmp_path: Path) -> None:
 
 
 def test_equal_networks_are_told_apart_by_their_geometry() -> None:
-    ours, theirs = (
-        str(info(name, size=(40, 40))) for name in ("fcn32s_vgg16", "voc-fcn32s")
-    )
+    ours, theirs = (str(info(name, size=(40, 40))) for name in ("fcn32s_vgg16", "voc-fcn32s"))
     assert "geometry                   same" in ours
     assert "kernel 64, offset 48" in ours
     assert "geometry                   reference" in theirs

@@ -17,7 +17,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import VOC
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
-from fullyconv.preprocess import preprocess_for
+from fullyconv.networks import preprocess_for
 from fullyconv.pretrained import (
     imagenet_file,
     imagenet_weights,

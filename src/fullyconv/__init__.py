@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fullyconv.classifier import DenseClassifier, load_classifier
     from fullyconv.cluster.options import ClusterOptions
     from fullyconv.cluster.predicting import predict_on_cluster
-    from fullyconv.config import ModelConfig, Recipe, model_config, model_names
+    from fullyconv.config import ModelConfig, Recipe
     from fullyconv.data.exporters import export_data
     from fullyconv.data.importers import import_data
     from fullyconv.data.splitting import split_data
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fullyconv.models.dilate import dilate
     from fullyconv.models.fcn import FCN
     from fullyconv.network_info import info
+    from fullyconv.networks import model_config, model_names
     from fullyconv.optim import sgd
     from fullyconv.prediction.predicting import predict
     from fullyconv.prediction.prediction import Prediction
@@ -47,7 +48,7 @@ _HOME = {
     "classifier": ("DenseClassifier", "load_classifier"),
     "cluster.options": ("ClusterOptions",),
     "cluster.predicting": ("predict_on_cluster",),
-    "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
+    "config": ("ModelConfig", "Recipe"),
     "data.exporters": ("export_data",),
     "data.importers": ("import_data",),
     "data.splitting": ("split_data",),
@@ -63,6 +64,7 @@ _HOME = {
     "models.dilate": ("dilate",),
     "models.fcn": ("FCN",),
     "network_info": ("info",),
+    "networks": ("model_config", "model_names"),
     "optim": ("sgd",),
     "prediction.predicting": ("predict",),
     "prediction.prediction": ("Prediction",),

@@ -12,12 +12,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fullyconv.checkpoint import is_checkpoint, read_header
-from fullyconv.config import BACKBONES, Geometry, ModelConfig, model_config, network_name
+from fullyconv.config import Geometry, ModelConfig, network_name
 from fullyconv.errors import UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.fusion import LateFusion, MultiHead
 from fullyconv.models.layers import channels_last, kernel_size
+from fullyconv.networks import BACKBONES, model_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ def info(
     """Describe a network.
 
     Args:
-        name: As :func:`~fullyconv.config.model_config` takes it; a backbone, for the FCN-32s over
+        name: As :func:`~fullyconv.networks.model_config` takes it; a backbone, for the FCN-32s over
             it; a checkpoint, or the name of a shipped model; or a configuration.
         size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
         measure: Also time a forward pass, which builds the network in memory and takes seconds.

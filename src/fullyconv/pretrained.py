@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from fullyconv.checkpoint import load_model, model_path, read_header, read_tensors
-from fullyconv.config import BACKBONES, Recipe
+from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import Backbone
 from fullyconv.models.fusion import LateFusion
-from fullyconv.preprocess import Preprocess, preprocess_for
+from fullyconv.networks import BACKBONES, preprocess_for
+from fullyconv.preprocess import Preprocess
 from fullyconv.surgery import SurgeryReport, load_caffemodel, transplant
 from fullyconv.weights import get, list_weights
 

@@ -37,6 +37,7 @@ from fullyconv.interrupts import hold_interrupts
 from fullyconv.learner import Learner
 from fullyconv.losses import head_losses
 from fullyconv.models.create import create_model
+from fullyconv.networks import preprocess_for
 from fullyconv.optim import lr_factor
 from fullyconv.pretrained import imagenet_file, start
 from fullyconv.processes import on_cpu, this_process
@@ -112,8 +113,10 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
+        # before its data is prepared, which may take long
+        preprocess_for(recipe.model.backbone, recipe.data.preprocess)
         if not resume and recipe.data.root is not None:
-            imagenet_file(recipe)  # before its data is prepared, which may take long
+            imagenet_file(recipe)
         with this_process().main_process_first():
             say = tqdm.write if this_process().is_main_process else _say_nothing
             recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from fullyconv.config import RELEASED_MODELS, model_names
-
 
 def info(
     name: Annotated[str, tyro.conf.Positional] = "",
@@ -45,13 +43,14 @@ def info(
 
 
 def _print_names(as_json: bool) -> None:
-    from fullyconv.checkpoint import SHIPPED_MODELS
+    from fullyconv.networks import BACKBONES, RELEASED_MODELS, SHIPPED_MODELS, model_names
 
     combined = [name for name in model_names() if name not in RELEASED_MODELS]
     groups = {
         "shipped models": list(SHIPPED_MODELS),
         "the authors' networks": list(RELEASED_MODELS),
         "networks over a backbone": combined,
+        "backbones": list(BACKBONES),
     }
     if as_json:
         print(dumps(groups, indent=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fullyconv import config
-from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.models.backbones.alexnet import alexnet, alexnet_torchvision
 from fullyconv.models.backbones.backbone import Backbone
 from fullyconv.models.backbones.efficientnet_lite import (
@@ -13,6 +12,7 @@ from fullyconv.models.backbones.efficientnet_lite import (
 )
 from fullyconv.models.backbones.googlenet import googlenet, googlenet_torchvision
 from fullyconv.models.backbones.vgg import vgg16
+from fullyconv.networks import no_backbone
 
 __all__ = ["Backbone", "build_backbone"]
 
@@ -38,5 +38,5 @@ def build_backbone(
         UsageError: If there is no such backbone, or not in this geometry.
     """
     if name not in _BUILDERS:
-        raise UsageError(f"there is no backbone {name!r}. {did_you_mean(name, list(_BUILDERS))}")
+        raise no_backbone(name)
     return _BUILDERS[name](in_channels, width, geometry)
