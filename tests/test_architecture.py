@@ -17,7 +17,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # where they stand in one line together with a star.
 LEVELS = [
     ["errors", "interrupts", "processes", "progress"],
-    ["extras", "changed"],
+    ["extras", "changed", "own_code"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
     ["networks"],

@@ -21,6 +21,7 @@ from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
 from fullyconv.config import Geometry
 from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.protocols import PROTOCOLS
 from fullyconv.weights import WEIGHTS
 from miniatures import camvid
 
@@ -216,6 +217,19 @@ def test_train_and_evaluate_end_to_end(
     assert ".json" not in printed
     assert fcn(monkeypatch, *command.split()) == 1  # the folder holds a run
     assert "go on with it by --resume" in capsys.readouterr().err
+
+
+def test_the_protocols_are_listed_with_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "evaluate", "--protocols") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(PROTOCOLS)
+    assert "camvid-test     CamVid, SegNet's 233 test pictures; 11 classes, void" in lines[-1]
+    assert lines[-1].endswith("(fcn data prepare camvid: test/)")
+    with pytest.raises(SystemExit, match="0"):
+        fcn(monkeypatch, "evaluate", "--help")
+    assert "--protocols" in " ".join(capsys.readouterr().out.split())
 
 
 def test_info_prints_the_papers_row(

@@ -193,7 +193,7 @@ def test_maps_that_cannot_be_aligned_are_refused() -> None:
 
 
 def test_layers_of_unknown_geometry_are_refused() -> None:
-    with pytest.raises(TypeError, match="no geometry is known for a layer of type AdaptiveAvg"):
+    with pytest.raises(FullyConvError, match="no geometry is known for a layer of type Adaptive"):
         trace(nn.AdaptiveAvgPool2d(1), CoordMap())
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fullyconv.labels import IGNORE_INDEX, LabelSpace
     from fullyconv.losses import cross_entropy
     from fullyconv.metrics import ConfusionMatrix, Metrics
+    from fullyconv.models.backbones import Backbone, register_backbone
     from fullyconv.models.convolutionalize import convolutionalize
     from fullyconv.models.create import create_model
     from fullyconv.models.dilate import dilate
@@ -59,6 +60,7 @@ _HOME = {
     "labels": ("IGNORE_INDEX", "LabelSpace"),
     "losses": ("cross_entropy",),
     "metrics": ("ConfusionMatrix", "Metrics"),
+    "models.backbones": ("Backbone", "register_backbone"),
     "models.convolutionalize": ("convolutionalize",),
     "models.create": ("create_model",),
     "models.dilate": ("dilate",),
@@ -80,6 +82,7 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "FCN",
     "IGNORE_INDEX",
+    "Backbone",
     "ClusterOptions",
     "ConfusionMatrix",
     "DenseClassifier",
@@ -113,6 +116,7 @@ __all__ = [
     "predict_on_cluster",
     "read_header",
     "recipe",
+    "register_backbone",
     "save_model",
     "sgd",
     "split_data",

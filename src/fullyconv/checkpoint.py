@@ -257,8 +257,8 @@ def _misfits(config: ModelConfig, state: Mapping[str, torch.Tensor], path: objec
     try:
         with torch.device("meta"):  # sizes alone: a header may state any
             expected = create_model(config).state_dict()
-    except FullyConvError:
-        raise
+    except FullyConvError as error:
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:
         what = str(error).partition("\n")[0]
         raise FullyConvError(f"{path}: there is no network as in its header ({what})") from error

@@ -26,6 +26,7 @@ from fullyconv.commands.train import train
 from fullyconv.commands.view import view
 from fullyconv.commands.weights import weights
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.own_code import import_named
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
@@ -42,7 +43,8 @@ Fully convolutional networks: labels for every pixel of an image of any size.
   fcn view results                         look through predictions in a browser
   fcn info voc-fcn8s                       what a network is and costs
 
---version prints the version; --debug shows the traceback of an error."""
+--version prints the version; --debug shows the traceback of an error; --import FILE.py first runs
+a Python file of yours, such as one that registers a backbone."""
 
 
 def completion(
@@ -88,7 +90,7 @@ def run(args: Sequence[str]) -> int:
     if list(args) in (["--version"], ["-V"]):
         print(f"fullyconv {fullyconv.__version__}")
         return 0
-    return VERBS.run(args, "fcn")
+    return VERBS.run(import_named(args), "fcn")
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ class NetworkInfo:
         rows = {
             "geometry": _GEOMETRIES[self.geometry],
             "convolutional layers": str(self.convolutions),
-            "parameters": f"{self.parameters / 1e6:.1f} M ({self.parameters:,})",
+            "parameters": f"{self.parameters / 1e6:#.3g} M ({self.parameters:,})",
             "receptive field": field,
             "max stride": str(self.max_stride),
             **landings,

@@ -68,6 +68,12 @@ SHIPPED_MODELS = ("camvid", "nyudv2")
 """Models inside the package, by name."""
 
 
+_OWN = (
+    "A backbone of your own is known once the Python file is imported that registers it "
+    "(fullyconv.register_backbone; fcn --import FILE.py)"
+)
+
+
 def model_names() -> list[str]:
     """Every name that :func:`model_config` knows: the 15 released nets, then the combinations."""
     return [*RELEASED_MODELS, *(name for backbone in BACKBONES for name in networks_over(backbone))]
@@ -113,12 +119,14 @@ def named_like(name: str) -> str:
         near.insert(1, network_name(near[0], 8))
     if near:
         return f"Did you mean {', '.join(near)}?"
-    return "fcn info lists the models, networks and backbones"
+    return f"fcn info lists the models, networks and backbones. {_OWN}"
 
 
 def no_backbone(name: str) -> UsageError:
     """The error where a backbone is named that there is not."""
-    return UsageError(f"there is no backbone {name!r}. {did_you_mean(name, list(BACKBONES))}")
+    return UsageError(
+        f"there is no backbone {name!r}. {did_you_mean(name, list(BACKBONES))} {_OWN}"
+    )
 
 
 def model_config(name: str, **overrides: Any) -> ModelConfig:

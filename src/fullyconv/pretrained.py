@@ -250,9 +250,9 @@ def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> 
     path = imagenet_weights(name) if weights == "auto" else Path(weights)
     if path is None:
         ways = [entry.how for entry, _ in list_weights() if entry.holds == name]
+        ways.append(f"name a file with {otherwise}")
         raise FullyConvError(
-            f"there are no ImageNet weights for {name} on this machine: {'; or '.join(ways)}; or "
-            f"name a file with {otherwise}"
+            f"there are no ImageNet weights for {name} on this machine: {'; or '.join(ways)}"
         )
     if not path.is_file():
         raise FullyConvError(f"{path}: there is no such file of backbone weights")
