@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch import nn
 
 import fullyconv as fc
 from command import fcn
-from fullyconv import networks
+from fullyconv import networks, pretrained
 from fullyconv.config import Geometry, ModelConfig
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json
@@ -23,7 +25,9 @@ from fullyconv.labels import VOC
 from fullyconv.models import backbones
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.fast.stages import Stages
+from fullyconv.own_code import import_named
 from fullyconv.preprocess import CAFFE, NYUD_COLOR_DEPTH, TORCHVISION
+from fullyconv.pretrained import read_state
 
 OWN = Path(__file__).resolve().parents[1] / "examples" / "own_backbone.py"
 
@@ -95,11 +99,38 @@ def test_a_checkpoint_of_one_that_is_not_registered_says_what_to_do(
     torch.testing.assert_close(again(image), model(image))
 
     del networks.BACKBONES["small"], backbones._BUILDERS["small"]
-    with pytest.raises(UsageError, match=r"a.safetensors: no backbone 'small'.*--import F"):
+    with pytest.raises(UsageError, match=r"a.safetensors: there is no backbone 'small'.*FILE"):
         fc.load_model("a.safetensors")
     capsys.readouterr()
     assert fcn(monkeypatch, "predict", "MINE/val/images", "--model", "a.safetensors") == 2
     assert "fullyconv.register_backbone; fcn --import FILE.py" in capsys.readouterr().err
+
+
+def test_its_weights_are_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a run of two streams too; the file is looked at before the data is prepared."""
+    import_named(["--import", "own_backbone.py"])
+    given = build_backbone("small").state_dict()
+    torch.save(given, "weights.pth")
+    read: list[Path] = []
+
+    def counted(path: Path) -> dict[str, torch.Tensor]:
+        read.append(path)
+        return read_state(path)
+
+    monkeypatch.setattr(pretrained, "read_state", counted)
+    model = ModelConfig(backbone="small", streams=("color", "hha"), in_channels=6, num_classes=2)
+    recipe = replace(fc.recipe("finetune"), model=model, backbone_weights="weights.pth")
+    data = replace(recipe.data, root=Path("MINE"), crop=(32, 32), inputs=("images", "hha"))
+    for split in ("train", "val"):
+        shutil.copytree(Path("MINE", split, "images"), Path("MINE", split, "hha"))
+    optim = replace(recipe.optim, max_iters=1, lr=1e-12, batch_norm="frozen")
+    best = fc.train(replace(recipe, data=data, optim=optim), "run", progress=False)
+    assert read == [Path("weights.pth")]
+    trained = fc.load_model(best).state_dict()
+    for stream in ("color", "hha"):
+        for name, tensor in given.items():
+            found = trained[f"streams.{stream}.backbone.{name}"]
+            torch.testing.assert_close(found.float(), tensor.float(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.networks import preprocess_for
 from fullyconv.pretrained import (
-    imagenet_file,
+    imagenet,
     imagenet_weights,
     load_backbone,
     read_state,
@@ -186,16 +186,15 @@ def test_torchvisions_weights_are_refused_where_caffes_belong(tmp_path: Path) ->
     assert said == "x.safetensors (15 copied)"
 
 
-def test_caffes_weights_are_refused_where_torchvisions_belong(tmp_path: Path) -> None:
-    (tmp_path / "x.caffemodel").touch()
+def test_caffes_weights_are_refused_where_torchvisions_belong() -> None:
     run = Recipe(
-        model=ModelConfig(backbone="vgg16_torchvision"),
-        backbone_weights=str(tmp_path / "x.caffemodel"),
+        model=ModelConfig(backbone="googlenet_torchvision"),
+        backbone_weights=str(DATA / "bvlc_googlenet-w8.caffemodel"),
     )
     with pytest.raises(
-        FullyConvError, match="layers are Caffe's, which take BGR .* backbone vgg16 "
+        FullyConvError, match="layers are Caffe's, which take BGR .* backbone googlenet "
     ):
-        imagenet_file(run)
+        imagenet(run)
 
 
 def test_half_a_classifier_is_taken_only_knowingly(
@@ -219,10 +218,12 @@ def test_a_recipes_preprocessing_must_be_that_of_the_weights(tmp_path: Path) -> 
         run, model=replace(run.model, backbone="vgg16_torchvision"), backbone_weights=weights
     )
     with pytest.raises(UsageError, match="know RGB .*'voc-fcn32s' gives them BGR .* auto"):
-        imagenet_file(theirs)
+        imagenet(theirs)
     fitting = replace(theirs, data=replace(run.data, preprocess="auto"))
-    assert imagenet_file(fitting) == Path(weights)
-    assert imagenet_file(replace(theirs, backbone_weights="auto", from_scratch=True)) is None
+    found = imagenet(fitting)
+    assert found is not None
+    assert found.path == Path(weights)
+    assert imagenet(replace(theirs, backbone_weights="auto", from_scratch=True)) is None
 
 
 def test_a_checkpoint_of_other_pictures_is_no_start(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import cells, trace
 from fullyconv.networks import preprocess_for
 from fullyconv.preprocess import TORCHVISION, Preprocess
-from fullyconv.pretrained import load_backbone, weights_file
+from fullyconv.pretrained import find_weights
 
 # Padding of the first convolution where the classifier was trained, before the authors made it 100
 # (BVLC/caffe, models/bvlc_*/deploy.prototxt; VGG_ILSVRC_16_layers_deploy.prototxt;
@@ -183,10 +183,11 @@ def load_classifier(
         FullyConvError: If there are no weights, or they are not those of this classifier.
     """
     classifier = dense_classifier(name, pool=pool, width=width)
-    path = weights_file(name, weights, "--weights FILE")
-    if missing := load_backbone(classifier, path).missing:
+    found = find_weights(name, weights, "--weights FILE")
+    if missing := found.fill(classifier).missing:
         raise FullyConvError(
-            f"{path}: does not hold the whole classifier {name}: it lacks {', '.join(missing[-4:])}"
-            f"{' and more' if len(missing) > 4 else ''}; name a file that has its last layer too"
+            f"{found.path}: does not hold the whole classifier {name}: it lacks "
+            f"{', '.join(missing[-4:])}{' and more' if len(missing) > 4 else ''}; name a file that "
+            "has its last layer too"
         )
     return classifier.eval()

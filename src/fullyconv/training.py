@@ -39,7 +39,7 @@ from fullyconv.losses import head_losses
 from fullyconv.models.create import create_model
 from fullyconv.networks import preprocess_for
 from fullyconv.optim import lr_factor
-from fullyconv.pretrained import imagenet_file, start
+from fullyconv.pretrained import imagenet, start
 from fullyconv.processes import on_cpu, this_process
 from fullyconv.progress import progress_bar
 from fullyconv.recipes import recipe as named_recipe
@@ -115,8 +115,8 @@ class _Run:
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
         # before its data is prepared, which may take long
         preprocess_for(recipe.model.backbone, recipe.data.preprocess)
-        if not resume and recipe.data.root is not None:
-            imagenet_file(recipe)
+        has_data = recipe.data.root is not None
+        found = imagenet(recipe) if has_data and not resume else None
         with this_process().main_process_first():
             say = tqdm.write if this_process().is_main_process else _say_nothing
             recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))
@@ -155,7 +155,7 @@ class _Run:
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
         resume = resume and self.folder.is_resumable(recipe)
-        self.weights_from = "random" if resume else start(model, recipe, self.say)
+        self.weights_from = "random" if resume else start(model, recipe, self.say, found)
         self.learner = Learner(model, recipe, self.accelerator)
         self.base_lrs = [group["lr"] for group in self.learner.optimizer.param_groups]
         self.iteration, self.scored, self.best, self.skipped = 0, 0, -1.0, 0
