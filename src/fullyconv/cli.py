@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -50,18 +51,33 @@ a Python file of yours, such as one that registers a backbone."""
 def completion(
     shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional],
 ) -> int:
-    """Print what a shell needs to complete verbs, recipes and flags at the Tab key.
+    """Print what a shell needs to complete verbs, recipes, flags and files at the Tab key.
 
     bash: fcn completion bash > ~/.local/share/bash-completion/completions/fcn
 
-    zsh: fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath
+    zsh: fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath, before compinit runs
 
     Args:
         shell: Whose.
     """
-    with contextlib.suppress(SystemExit):  # tyro has printed it
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
         tyro.cli(VERBS.whole(), args=["--tyro-print-completion", shell], prog="fcn")
+    text = script.getvalue()
+    for theirs, ours in _MENDED.items():
+        text = text.replace(theirs, ours)
+    print(text, end="")
     return 0
+
+
+_PRINTS = "    # Output one completion per line."
+# What tyro leaves open in its scripts
+_MENDED = {
+    # it completes the files of flags alone; where no word fits, a file may (fcn predict PHOTO)
+    _PRINTS: f'    completions = completions or ["__TYRO_COMPLETE_FILES__"]\n{_PRINTS}',
+    # in bash it glues a word to the one before, as if a colon had been between them
+    'compgen -f -- "$cur"': 'compgen -f -- "${COMP_WORDS[COMP_CWORD]}"',
+}
 
 
 VERBS = Group(

@@ -188,11 +188,6 @@ class BackboneWeights:
         )
 
 
-def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> SurgeryReport:
-    """Fill a backbone from a file: :meth:`BackboneWeights.read`, then its ``fill``."""
-    return BackboneWeights.read(path).fill(backbone)
-
-
 def _layer(key: str) -> str:
     """The layer of a tensor, without the stage that it is in."""
     return re.sub(r"^stages\.\d+\.", "", key).rpartition(".")[0]
