@@ -38,9 +38,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_step import peak_flops, timed
 
 from fullyconv.checkpoint import model_path, read_header, read_tensors
-from fullyconv.config import model_config
 from fullyconv.models.create import create_model
 from fullyconv.models.fast.elision import elide
+from fullyconv.networks import model_config
 from fullyconv.preprocess import CAFFE
 
 

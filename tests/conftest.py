@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from fullyconv.checkpoint import Header, save_model
-from fullyconv.config import model_config
 from fullyconv.labels import CAMVID, SIFTFLOW, SIFTFLOW_GEOMETRIC
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.preprocess import EFFICIENTNET_LITE, SIFTFLOW_COLOR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

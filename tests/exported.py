@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from fullyconv.checkpoint import Header, load_model, save_model
-from fullyconv.config import ModelConfig, model_config
+from fullyconv.config import ModelConfig
 from fullyconv.labels import LabelSpace
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.preprocess import Preprocess
 from fullyconv.runtimes.onnx_writer import write_onnx
 

@@ -35,6 +35,7 @@ def make(folder: Path) -> Path:
     for number, photo in enumerate(PHOTOS * 2):
         _small(photo, folder / "photos" / f"scene{number}_a.jpg", turned=number > 2)
     _small(PHOTOS[0], folder / "more" / "street.png")
+    shutil.copy(ROOT / "examples" / "own_backbone.py", folder)
     (folder / "list.txt").write_text("street.jpg\nphotos/*.jpg\n")
     _model(folder / "model.safetensors")
     predict(folder / "photos", out=folder / "drawn", save="mask")

@@ -17,9 +17,10 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # where they stand in one line together with a star.
 LEVELS = [
     ["errors", "interrupts", "processes", "progress"],
-    ["extras", "changed"],
+    ["extras", "changed", "own_code"],
     ["config", "files", "labels", "imagenet"],
     ["speed", "sharding", "preprocess", "protocols", "report.*"],
+    ["networks"],
     ["images", "recipes", "recipe_file", "models.geometry", "models.fast.plan", "caffe.*"],
     ["scores", "prediction.photos", "bands"],
     [
@@ -98,6 +99,7 @@ LEVELS = [
 ]
 NO_TORCH = [
     "config",
+    "networks",
     "recipes",
     "protocols",
     "labels",

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from fullyconv.bands import bands_size, read_bands
 from fullyconv.checkpoint import Header, save_model
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.check import stats, stats_text, write_stats_page
 from fullyconv.data.folder import FolderDataset, split_pictures
@@ -28,12 +28,13 @@ from fullyconv.files import write_json
 from fullyconv.labels import LabelSpace
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.prediction.augmented import AugmentedPredictor
 from fullyconv.prediction.predicting import encoded, predict
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.prediction.rasters.labelling import RasterOptions, label_raster
 from fullyconv.preprocess import NYUD_COLOR_DEPTH, Preprocess
-from fullyconv.pretrained import load_backbone
+from fullyconv.pretrained import BackboneWeights
 from fullyconv.training import train
 from fullyconv.verifying import photo_inputs, random_inputs
 
@@ -287,7 +288,7 @@ def test_the_first_layer_of_other_channels(channels: int, tmp_path: Path) -> Non
     colors = build_backbone("vgg16", 3, 1 / 16)
     save_file(dict(colors.state_dict()), tmp_path / "w.safetensors")
     bands = build_backbone("vgg16", channels, 1 / 16)
-    load_backbone(bands, tmp_path / "w.safetensors")
+    BackboneWeights.read(tmp_path / "w.safetensors").fill(bands)
     old = colors.state_dict()["stages.8.conv1_1.weight"]
     new = bands.state_dict()["stages.8.conv1_1.weight"]
     if channels < 3:

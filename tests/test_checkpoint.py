@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 
 import fullyconv
 from fullyconv.checkpoint import Header, load_model, read_header, save_model
-from fullyconv.config import model_config
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import CAMVID, LABEL_SPACES
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE
 

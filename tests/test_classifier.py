@@ -16,12 +16,12 @@ from classifiers import CLASSIFIERS
 from formula import DATA, input_blob
 from fullyconv.caffe import CaffeLayer, CaffeNet, write_caffemodel
 from fullyconv.classifier import DenseClassifier, dense_classifier, load_classifier
-from fullyconv.config import BACKBONES
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.imagenet import imagenet_categories
 from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.networks import BACKBONES
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE, TORCHVISION
-from fullyconv.pretrained import imagenet_weights, load_backbone
+from fullyconv.pretrained import BackboneWeights, imagenet_weights
 
 W = 1 / 16
 
@@ -151,7 +151,10 @@ def test_googlenet_scores_as_the_real_caffe() -> None:
     images = torch.from_numpy(input_blob("data", (1, 3, 224, 224)))
     for pool in (True, False):
         classifier = dense_classifier("googlenet", 125, pool=pool, width=1 / 8).eval()
-        assert load_backbone(classifier, DATA / "bvlc_googlenet-w8.caffemodel").missing == []
+        assert (
+            BackboneWeights.read(DATA / "bvlc_googlenet-w8.caffemodel").fill(classifier).missing
+            == []
+        )
         with torch.inference_mode():
             scores = classifier(images)
         assert scores.shape == ((1, 125, 1, 1) if pool else (1, 125, 7, 7))

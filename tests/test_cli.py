@@ -21,6 +21,7 @@ from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
 from fullyconv.config import Geometry
 from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.protocols import PROTOCOLS
 from fullyconv.weights import WEIGHTS
 from miniatures import camvid
 
@@ -112,6 +113,24 @@ def _narrow(name: str, width: float = 1.0, geometry: Geometry = "same") -> Backb
         (["evaluate", "camvid", "no/where"], 1, "fcn: no/where/val: expected the folders images/"),
         (["info", "fcn8s_vgg16", "--size", "0", "5"], 2, "fcn: the size is 0 x 5; a picture"),
         (["info", "voc-fcn"], 2, "fcn: there is no network 'voc-fcn'. Did you mean"),
+        (["info", "vgg17"], 2, "fcn: there is no network 'vgg17'. Did you mean vgg16, fcn8s_vgg16"),
+        (["predict", STREET, "--model", "vgg17"], 1, "(camvid, nyudv2). Did you mean vgg16, fcn8s"),
+        (["predict", STREET, "--model", "vgg16"], 1, "It is a backbone; its networks are fcn32s_"),
+        (["export", "voc-fcn8s", "--to", "onnx"], 1, "It is a network; fcn weights import voc-fcn"),
+        (
+            ["evaluate", "fcn16s_vgg16", "D"],
+            1,
+            "--model.backbone vgg16 --model.stride 16 trains it",
+        ),
+        (["train", "fcn8s_vgg16"], 2, "there is no recipe 'fcn8s_vgg16'. It is a network; fcn tr"),
+        (["train", "vgg16"], 2, "there is no recipe 'vgg16'. It is a backbone; its networks are"),
+        (
+            ["train", "finetune", "--from-scratch", "--model.backbone", "vgg17"],
+            2,
+            "there is no backbone 'vgg17'. Did you mean vgg16",
+        ),
+        (["weights", "get", "vgg16"], 2, "no weights 'vgg16'. Those for vgg16 are vgg16-ilsvrc"),
+        (["weights", "get", "vgg17"], 2, "fcn weights list names them"),
         (["train", "camvid-fcn8s-efficientnet_lite0"], 2, "fcn: no data set folder is given"),
         (["weights", "get", "voc-fcn9s"], 2, "voc-fcn9s"),
         (["heatmp", "x.jpg"], 2, "fcn: there is no 'fcn heatmp'. Did you mean heatmap"),
@@ -200,10 +219,22 @@ def test_train_and_evaluate_end_to_end(
     assert "go on with it by --resume" in capsys.readouterr().err
 
 
+def test_the_protocols_are_listed_with_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "evaluate", "--protocols") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(PROTOCOLS)
+    assert "camvid-test     CamVid, SegNet's 233 test pictures; 11 classes, void" in lines[-1]
+    assert lines[-1].endswith("(fcn data prepare camvid: test/)")
+    assert fcn(monkeypatch, "evaluate", "--help") == 0
+    assert "--protocols" in " ".join(capsys.readouterr().out.split())
+
+
 def test_info_prints_the_papers_row(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fcn(monkeypatch, "info", "voc-fcn-alexnet", "--no-measure") == 0
+    assert fcn(monkeypatch, "info", "voc-fcn-alexnet") == 0
     out = capsys.readouterr().out
     for row in (
         "layers       8\n",
@@ -212,24 +243,24 @@ def test_info_prints_the_papers_row(
         "max stride                 32",
     ):
         assert row in out
-    assert fcn(monkeypatch, "info", "googlenet", "--no-measure") == 0
+    assert fcn(monkeypatch, "info", "googlenet") == 0
     assert "715 px (907 with the classifier's average pooling)" in capsys.readouterr().out
     command = ["info", "fcn8s_efficientnet_lite0", "--size", 64, 96, "--json"]
     assert fcn(monkeypatch, *command) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["size"] == [64, 96]
-    assert values["seconds"] > 0
-    assert fcn(monkeypatch, "info", "siftflow-fcn8s", "--no-measure") == 0
+    assert values["seconds"] is None  # it answers at once
+    assert fcn(monkeypatch, "info", "siftflow-fcn8s") == 0
     shown = capsys.readouterr().out
     assert "upsampling to stride 8     kernel 4, offset 9 of the skip\n" in shown
     assert "reference: the image is padded by 100 pixels" in shown
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    command = ["info", "fcn32s_alexnet_torchvision", "--size", 64, 64]
+    command = ["info", "fcn32s_alexnet_torchvision", "--size", 64, 64, "--measure"]
     assert fcn(monkeypatch, *command) == 0
     torch.set_num_threads(threads)
     assert "GFLOP/s, 1 thread, PyTorch" in capsys.readouterr().out
-    assert fcn(monkeypatch, "info", "nyud-fcn32s-color-hha", "--no-measure") == 0
+    assert fcn(monkeypatch, "info", "nyud-fcn32s-color-hha") == 0
 
 
 def test_info_lists_everything_and_reads_checkpoints(
@@ -239,7 +270,7 @@ def test_info_lists_everything_and_reads_checkpoints(
     assert "siftflow-fcn16s" in capsys.readouterr().out
     assert fcn(monkeypatch, "info", "--json") == 0
     assert json.loads(capsys.readouterr().out)["shipped models"] == ["camvid", "nyudv2"]
-    assert fcn(monkeypatch, "info", "camvid", "--no-measure", "--size", 360, 480) == 0
+    assert fcn(monkeypatch, "info", "camvid", "--size", 360, 480) == 0
     shown = capsys.readouterr().out
     assert "11 classes                 sky, building" in shown
     assert "input                      images, RGB, mean 127 127 127, deviation 128" in shown

@@ -9,18 +9,10 @@ from typing import Any
 
 import pytest
 
-from fullyconv.config import (
-    BACKBONES,
-    RELEASED_MODELS,
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    Recipe,
-    model_config,
-    model_names,
-)
+from fullyconv.config import DataConfig, ModelConfig, OptimConfig, Recipe
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
+from fullyconv.networks import BACKBONES, RELEASED_MODELS, model_config, model_names
 from fullyconv.recipes import RECIPES, recipe
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -76,8 +68,9 @@ def test_every_name_is_a_network() -> None:
 
 
 def test_the_listed_backbones_are_those_that_can_be_built() -> None:
-    from fullyconv.models.backbones import build_backbone
+    from fullyconv.models.backbones import _BUILDERS, build_backbone
 
+    assert list(_BUILDERS) == list(BACKBONES)
     with pytest.raises(UsageError, match="there is no backbone '\u2205'. Known: ") as raised:
         build_backbone("\u2205")
     listed = str(raised.value).split("Known: ")[1].rstrip(".").split(", ")
@@ -99,7 +92,11 @@ def test_fields_can_be_overridden() -> None:
         ("fcn8s_vgg19", r"there is no network 'fcn8s_vgg19'\. Did you mean fcn8s_vgg16"),
         ("fcn4s_vgg16", r"there is no network 'fcn4s_vgg16'\. Did you mean fcn.*s_vgg16"),
         ("fcn8s_vgg16\n", "there is no network"),
-        ("", r"there is no network ''\. Known: .*fcn8s_vgg16, .*voc-fcn8s,"),
+        ("", "there is no network ''. fcn info lists the models, networks and backbones"),
+        ("vgg17", r"there is no network 'vgg17'\. Did you mean vgg16, fcn8s_vgg16\?"),
+        ("vgg16", "It is a backbone; its networks are fcn32s_vgg16, fcn16s_vgg16 and fcn8s_vgg16"),
+        ("camvid", r"It is a shipped model, which fullyconv.load_model\('camvid'\) opens"),
+        ("camvit", r"Did you mean camvid\?"),
     ],
 )
 def test_other_names_are_refused(name: str, message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import requires, version
@@ -95,9 +97,14 @@ def test_a_folder_of_weights_that_may_not_be_written(
         (["fcn", "train", "voc-fcn32s-color"], []),
         (["fcn", "train", "voc-fcn8s-at"], ["voc-fcn8s-atonce"]),
         (["fcn", "train", "voc-fcn8s", "--optim.lr"], ["--optim.lr"]),
+        (["fcn", "predict", "--model", "fcn.ba"], ["fcn.bash"]),
+        (["fcn", "predict", "fcn.ba"], ["fcn.bash"]),
     ],
 )
-def test_bash_completes(script: Path, words: list[str], completed: list[str]) -> None:
+def test_bash_completes(
+    script: Path, words: list[str], completed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(script.parent)  # in which it is the only file
     code = (
         f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _tyro_fcn;"
         ' echo "${COMPREPLY[@]}"'
@@ -119,11 +126,58 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_zsh_gets_a_script_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("fcn data ch", "fcn data check "),
+        ("fcn train voc-fcn8s-at", "fcn train voc-fcn8s-atonce "),
+        ("fcn train voc-fcn8s --optim.iter", "fcn train voc-fcn8s --optim.iter-size "),
+        ("fcn export camvid --to op", "fcn export camvid --to openvino "),
+        ("fcn predict --model pho", "fcn predict --model photo.jpg "),
+        ("fcn predict pho", "fcn predict photo.jpg "),
+    ],
+)
+def test_zsh_completes(
+    typed: str,
+    completed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
+    """In a terminal of its own, at the Tab key."""
     assert fcn(monkeypatch, "completion", "zsh") == 0
-    assert capsys.readouterr().out.startswith("#compdef fcn")
+    (tmp_path / "_fcn").write_text(capsys.readouterr().out)
+    assert (tmp_path / "_fcn").read_text().startswith("#compdef fcn")
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    (tmp_path / "photo.jpg").touch()
+    (tmp_path / "ask").write_text(_ASK_ZSH)
+    told = subprocess.run(
+        ["zsh", "-f", "ask", typed],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert told.stdout == completed
+
+
+# A second zsh with a line editor, whose line is printed after the Tab
+_ASK_ZSH = """\
+zmodload zsh/zpty
+zpty inner 'zsh -f -i'
+zpty -w inner 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D
+keep() { print -rn -- "$BUFFER" > line; zle kill-whole-line; zle accept-line }
+zle -N keep; bindkey "^X" keep; : > ready'
+until [[ -e ready ]]; do sleep 0.1; done
+zpty -w -n inner "$1"$'\t'$'\x18'
+until [[ -e line ]]; do sleep 0.1; done
+sleep 0.1
+cat line
+zpty -d inner
+"""
 
 
 def test_an_installation_without_torch_is_diagnosed_too() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from exported import NETWORKS, checkpoint, header_of
 from fullyconv import quantizing
-from fullyconv.checkpoint import load_model
+from fullyconv.checkpoint import load_model, save_model
 from fullyconv.cli import run
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.exporting import export
@@ -83,6 +83,28 @@ def test_half_the_size(tiny: Path, tmp_path: Path) -> None:
     kernels = [kernels_of(result.files[0]) for result in (whole, half)]
     assert {k.removesuffix(".float16") for k in kernels[1]} == set(kernels[0])
     assert 2 * sum(kernels[1].values()) == sum(kernels[0].values())
+
+
+def test_why_a_file_is_twice_the_size_of_a_checkpoint_is_said(tiny: Path, tmp_path: Path) -> None:
+    """Of a checkpoint that is stored in float16, as fcn train writes them, and no other."""
+    stored = tmp_path / "half.safetensors"
+    save_model(load_model(tiny), stored, header=header_of(NETWORKS["tiny"]), half=True)
+    notes = {
+        (model.stem, to, precision): export(
+            model, to, out=(tmp_path / "x").with_suffix(suffix), precision=precision
+        ).note
+        for model, to, suffix, precision in (
+            (stored, "onnx", ".onnx", "float32"),
+            (stored, "onnx", ".onnx", "float16"),
+            (tiny, "onnx", ".onnx", "float32"),
+            (stored, "torch", ".pt2", "float32"),
+        )
+    }
+    whole, half, single, other = notes.values()
+    assert "in float32 here, in float16 in the checkpoint: twice its size; --precision f" in whole
+    assert half == single == ""
+    assert "torch has no other; of onnx, openvino, ncnn --precision float16 writes half" in other
+    assert other.startswith("it takes pictures of at least")
 
 
 def kernels_of(path: Path) -> dict[str, int]:

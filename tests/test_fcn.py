@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from fullyconv.config import BACKBONES, Geometry, ModelConfig, PredictionStride
-from fullyconv.errors import UsageError
+from fullyconv.config import Geometry, ModelConfig, PredictionStride
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import BilinearUpsample, Residual
+from fullyconv.networks import BACKBONES
 from fullyconv.surgery import transplant
 
 # vgg16_torchvision is vgg16 with other preprocessing
@@ -245,7 +246,7 @@ def test_no_kernel_for_a_grid_that_no_kernel_can_reach() -> None:
     backbone = build_backbone("vgg16", width=1 / 64)
     at = backbone.maps[32]
     backbone.maps[32] = CoordMap(at.stride, at.start + Fraction(1, 4))
-    with pytest.raises(ValueError, match="no bilinear kernel of factor 32"):
+    with pytest.raises(FullyConvError, match="no bilinear kernel of factor 32"):
         FCN(backbone, 2, 32)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fullyconv.checkpoint import model_path
-from fullyconv.config import BACKBONES, RELEASED_MODELS, PredictionStride, model_config
+from fullyconv.config import PredictionStride
 from fullyconv.errors import FullyConvError
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.create import create_model
@@ -25,6 +25,7 @@ from fullyconv.models.layers import (
     trace,
 )
 from fullyconv.network_info import info
+from fullyconv.networks import BACKBONES, RELEASED_MODELS, model_config
 
 # Every crop layer of the release (the authors' */train.prototxt): offset of score, of score_pool4
 # and of score_pool3. The last two crop the skip, which is what a negative offset says.
@@ -62,7 +63,7 @@ def test_facts_of_a_single_layer_are_of_that_layer(
     stride: PredictionStride, field: int, convolutions: int
 ) -> None:
     config = model_config("voc-fcn8s", stride=stride, skips=False, width=1 / 16)
-    facts = info(config, size=(40, 40), measure=False)
+    facts = info(config, size=(40, 40))
     assert facts.name == f"fcn{stride}s_vgg16 without skips"
     assert (facts.receptive_field, facts.max_stride) == (field, stride)
     assert facts.classifier_receptive_field == field
@@ -70,14 +71,14 @@ def test_facts_of_a_single_layer_are_of_that_layer(
     assert facts.kernels == {"1": 2 * stride}
     assert list(facts.offsets) == ["1"]
     assert str(stride) in str(facts)
-    whole = info(model_config("voc-fcn8s", width=1 / 16), size=(40, 40), measure=False)
+    whole = info(model_config("voc-fcn8s", width=1 / 16), size=(40, 40))
     assert facts.parameters < whole.parameters
     assert facts.gflop < whole.gflop
 
 
 def test_a_network_is_described_by_whatever_names_it(tmp_path: Path) -> None:
     """As the command: a backbone stands for its FCN-32s, a checkpoint for the network inside."""
-    of = partial(info, size=(40, 40), measure=False)
+    of = partial(info, size=(40, 40))
     assert of("vgg16") == of("fcn32s_vgg16")
     shipped = of("camvid")
     assert shipped.name == "fcn8s_efficientnet_lite0"
@@ -91,9 +92,7 @@ def test_a_network_is_described_by_whatever_names_it(tmp_path: Path) -> None:
 
 
 def test_equal_networks_are_told_apart_by_their_geometry() -> None:
-    ours, theirs = (
-        str(info(name, size=(40, 40), measure=False)) for name in ("fcn32s_vgg16", "voc-fcn32s")
-    )
+    ours, theirs = (str(info(name, size=(40, 40))) for name in ("fcn32s_vgg16", "voc-fcn32s"))
     assert "geometry                   same" in ours
     assert "kernel 64, offset 48" in ours
     assert "geometry                   reference" in theirs
@@ -194,7 +193,7 @@ def test_maps_that_cannot_be_aligned_are_refused() -> None:
 
 
 def test_layers_of_unknown_geometry_are_refused() -> None:
-    with pytest.raises(TypeError, match="no geometry is known for a layer of type AdaptiveAvg"):
+    with pytest.raises(FullyConvError, match="no geometry is known for a layer of type Adaptive"):
         trace(nn.AdaptiveAvgPool2d(1), CoordMap())
 
 

@@ -16,7 +16,8 @@ import pytest
 from conftest import write_scenes
 from PIL import Image
 
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
+from fullyconv.networks import model_config
 from fullyconv.recipes import recipe
 from fullyconv.training import train
 

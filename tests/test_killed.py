@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
+from fullyconv.networks import model_config
 from fullyconv.training import train
 
 # processes forked from one that has torch loaded already: most of a run's time would go there

@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 from command import fcn
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.check import stats
 from fullyconv.data.folder import FolderDataset, split_pictures
 from fullyconv.data.sources import open_datasets
 from fullyconv.data.splitting import split_data
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import LabelSpace
+from fullyconv.networks import model_config
 from fullyconv.recipe_file import read_recipe
 from fullyconv.training import train
 

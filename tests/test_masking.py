@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fullyconv.checkpoint import load_model, read_header, save_model
-from fullyconv.config import DataConfig, Mask, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, Mask, OptimConfig, Recipe
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.masking import Masking
 from fullyconv.data.sources import label_space, open_datasets
@@ -22,6 +22,7 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import CAMVID, IGNORE_INDEX, LABEL_SPACES, VOC, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
+from fullyconv.networks import model_config
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE, NYUD_COLOR_DEPTH, Preprocess
 from fullyconv.training import train

@@ -17,10 +17,10 @@ from test_stages import NETWORKS, logits
 from torch import nn
 
 from fullyconv.checkpoint import Header
-from fullyconv.config import model_config
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import LabelSpace
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.preprocess import CAFFE
 from fullyconv.runtimes.ncnn import NcnnRuntime
 from fullyconv.runtimes.ncnn_writer import write_ncnn

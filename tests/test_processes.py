@@ -15,10 +15,11 @@ import torch
 from accelerate import Accelerator, DistributedType
 from PIL import Image
 
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.evaluation import evaluate
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.training import train
 
 SCRIPT = """

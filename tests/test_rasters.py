@@ -23,10 +23,10 @@ from torch import nn
 
 from fullyconv import cli
 from fullyconv.checkpoint import Header
-from fullyconv.config import model_config
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import CAMVID, SIFTFLOW_GEOMETRIC, LabelSpace
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.prediction.predicting import predict
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.prediction.rasters.files import PartFile, write_geotiff

@@ -18,12 +18,13 @@ from caffe_files import WIDTH, caffe_net
 from command import fcn
 from fullyconv.caffe import write_caffemodel
 from fullyconv.checkpoint import read_header
-from fullyconv.config import Recipe, model_config
+from fullyconv.config import Recipe
 from fullyconv.conversion import import_caffemodel
 from fullyconv.data.prepare import prepare
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import SIFTFLOW_GEOMETRIC
+from fullyconv.networks import model_config
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.protocols import PROTOCOLS
 from fullyconv.recipes import recipe

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import CAMVID
 from fullyconv.metrics import ConfusionMatrix
+from fullyconv.networks import model_config
 from fullyconv.report.page import STYLE
 from fullyconv.report.record import read_run
 from fullyconv.report.runs import compare, write_report

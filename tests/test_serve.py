@@ -14,9 +14,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from command import fcn
-from fullyconv.checkpoint import SHIPPED_MODELS
 from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.labels import CAMVID
+from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.prediction.prediction import Prediction
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.scores import AS_THEY_ARE, Scores

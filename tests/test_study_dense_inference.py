@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fullyconv.config import BACKBONES
 from fullyconv.errors import UsageError
+from fullyconv.networks import BACKBONES
 from fullyconv.study.dense_inference import Comparison, classifier, dense_inference
 from fullyconv.study.result import read_studies
 

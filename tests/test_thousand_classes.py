@@ -13,7 +13,7 @@ from PIL import Image
 
 from command import fcn
 from fullyconv.checkpoint import read_header
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.check import check, stats
 from fullyconv.data.exporters import export_data
@@ -27,6 +27,7 @@ from fullyconv.evaluation import evaluate
 from fullyconv.labels import LabelSpace, voc_palette
 from fullyconv.losses import cross_entropy, head_losses
 from fullyconv.metrics import ConfusionMatrix
+from fullyconv.networks import model_config
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.training import train
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from fullyconv import training
 from fullyconv.checkpoint import Header, read_header, save_model
-from fullyconv.config import DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.sources import label_space
 from fullyconv.errors import FullyConvError, UsageError
@@ -32,6 +32,7 @@ from fullyconv.interrupts import hold_interrupts
 from fullyconv.labels import CAMVID
 from fullyconv.learner import keeps_statistics
 from fullyconv.models.create import create_model
+from fullyconv.networks import model_config
 from fullyconv.optim import lr_factor, parameter_groups
 from fullyconv.preprocess import EFFICIENTNET_LITE
 from fullyconv.recipes import RECIPES, recipe

@@ -17,12 +17,13 @@ import torch
 from PIL import Image
 
 from fullyconv import cli, training
-from fullyconv.config import DataConfig, Mask, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, Mask, OptimConfig, Recipe
 from fullyconv.data.sources import label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import CAMVID, IGNORE_INDEX
 from fullyconv.losses import head_losses
+from fullyconv.networks import model_config
 from fullyconv.protocols import PROTOCOLS
 from fullyconv.recipes import recipe
 from fullyconv.report.record import ClassScores

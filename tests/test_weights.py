@@ -26,8 +26,8 @@ from urllib.request import Request
 import pytest
 
 from fullyconv import download, weights
-from fullyconv.config import BACKBONES, RELEASED_MODELS
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.networks import BACKBONES, RELEASED_MODELS
 from fullyconv.weights import WEIGHTS, WeightFile, cache_folder, get, list_weights, verify
 
 CONTENT = bytes(range(256)) * 20

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fullyconv.classifier import DenseClassifier, load_classifier
     from fullyconv.cluster.options import ClusterOptions
     from fullyconv.cluster.predicting import predict_on_cluster
-    from fullyconv.config import ModelConfig, Recipe, model_config, model_names
+    from fullyconv.config import ModelConfig, Recipe
     from fullyconv.data.exporters import export_data
     from fullyconv.data.importers import import_data
     from fullyconv.data.splitting import split_data
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from fullyconv.labels import IGNORE_INDEX, LabelSpace
     from fullyconv.losses import cross_entropy
     from fullyconv.metrics import ConfusionMatrix, Metrics
+    from fullyconv.models.backbones import Backbone, register_backbone
     from fullyconv.models.convolutionalize import convolutionalize
     from fullyconv.models.create import create_model
     from fullyconv.models.dilate import dilate
     from fullyconv.models.fcn import FCN
     from fullyconv.network_info import info
+    from fullyconv.networks import model_config, model_names
     from fullyconv.optim import sgd
     from fullyconv.prediction.predicting import predict
     from fullyconv.prediction.prediction import Prediction
@@ -47,7 +49,7 @@ _HOME = {
     "classifier": ("DenseClassifier", "load_classifier"),
     "cluster.options": ("ClusterOptions",),
     "cluster.predicting": ("predict_on_cluster",),
-    "config": ("ModelConfig", "Recipe", "model_config", "model_names"),
+    "config": ("ModelConfig", "Recipe"),
     "data.exporters": ("export_data",),
     "data.importers": ("import_data",),
     "data.splitting": ("split_data",),
@@ -58,11 +60,13 @@ _HOME = {
     "labels": ("IGNORE_INDEX", "LabelSpace"),
     "losses": ("cross_entropy",),
     "metrics": ("ConfusionMatrix", "Metrics"),
+    "models.backbones": ("Backbone", "register_backbone"),
     "models.convolutionalize": ("convolutionalize",),
     "models.create": ("create_model",),
     "models.dilate": ("dilate",),
     "models.fcn": ("FCN",),
     "network_info": ("info",),
+    "networks": ("model_config", "model_names"),
     "optim": ("sgd",),
     "prediction.predicting": ("predict",),
     "prediction.prediction": ("Prediction",),
@@ -78,6 +82,7 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "FCN",
     "IGNORE_INDEX",
+    "Backbone",
     "ClusterOptions",
     "ConfusionMatrix",
     "DenseClassifier",
@@ -111,6 +116,7 @@ __all__ = [
     "predict_on_cluster",
     "read_header",
     "recipe",
+    "register_backbone",
     "save_model",
     "sgd",
     "split_data",

@@ -19,6 +19,7 @@ from fullyconv.config import ModelConfig
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_whole
 from fullyconv.labels import LabelSpace
+from fullyconv.networks import SHIPPED_MODELS, named_like
 from fullyconv.preprocess import Preprocess
 from fullyconv.recipe_file import typed
 from fullyconv.report.classes import SCORES, percent
@@ -34,10 +35,6 @@ _EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
-SHIPPED_MODELS = ("camvid", "nyudv2")
-"""Models inside the package, by name."""
-
-
 def model_path(model: str | os.PathLike[str]) -> Path:
     """The checkpoint of a shipped model's name, or the path given.
 
@@ -46,9 +43,10 @@ def model_path(model: str | os.PathLike[str]) -> Path:
         UsageError: If it is a network, or anything else that is no name and no path.
     """
     given: object = model
+    shipped = ", ".join(SHIPPED_MODELS)
     if not isinstance(given, str | os.PathLike):
         raise UsageError(
-            f"a model is named by its path or as one of {', '.join(SHIPPED_MODELS)}, and this "
+            f"a model is named by its path or as one of {shipped}, and this "
             f"{type(given).__name__} is neither; write it with fullyconv.save_model, or count a "
             "loop of your own with fullyconv.metrics.ConfusionMatrix"
         )
@@ -56,10 +54,9 @@ def model_path(model: str | os.PathLike[str]) -> Path:
         return Path(str(resources.files("fullyconv") / "shipped" / f"{model}.safetensors"))
     path = Path(model)
     if not path.exists():
-        raise FullyConvError(
-            f"{model}: there is no such file, and no shipped model of that name "
-            f"({', '.join(SHIPPED_MODELS)})"
-        )
+        what = f"there is no such file, and no shipped model of that name ({shipped})"
+        is_name = path.name == str(model) and not path.suffix
+        raise FullyConvError(f"{model}: {what}{f'. {named_like(path.name)}' if is_name else ''}")
     return path
 
 
@@ -260,8 +257,8 @@ def _misfits(config: ModelConfig, state: Mapping[str, torch.Tensor], path: objec
     try:
         with torch.device("meta"):  # sizes alone: a header may state any
             expected = create_model(config).state_dict()
-    except FullyConvError:
-        raise
+    except FullyConvError as error:
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:
         what = str(error).partition("\n")[0]
         raise FullyConvError(f"{path}: there is no network as in its header ({what})") from error

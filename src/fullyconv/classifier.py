@@ -18,8 +18,9 @@ from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.backbones.backbone import PaddedBackbone
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import cells, trace
-from fullyconv.preprocess import TORCHVISION, Preprocess, preprocess_for
-from fullyconv.pretrained import load_backbone, weights_file
+from fullyconv.networks import preprocess_for
+from fullyconv.preprocess import TORCHVISION, Preprocess
+from fullyconv.pretrained import find_weights
 
 # Padding of the first convolution where the classifier was trained, before the authors made it 100
 # (BVLC/caffe, models/bvlc_*/deploy.prototxt; VGG_ILSVRC_16_layers_deploy.prototxt;
@@ -127,7 +128,7 @@ def dense_classifier(
     """Build a classifier by the name of its backbone; its weights are random.
 
     Args:
-        name: One of :data:`fullyconv.config.BACKBONES`.
+        name: One of :data:`fullyconv.networks.BACKBONES`.
         classes: Number of classes.
         pool: Average each score over the classifier's own window, as a classifier that pools
             globally does. Without it a score is that of a cell alone; their mean over the picture
@@ -168,7 +169,7 @@ def load_classifier(
     """An ImageNet classifier, its last layer included, ready to score pictures of any size.
 
     Args:
-        name: One of :data:`fullyconv.config.BACKBONES`.
+        name: One of :data:`fullyconv.networks.BACKBONES`.
         weights: ``"auto"``, for the weights on this machine (a package, or ``fcn weights get``), or
             a file: a .caffemodel, or a state dictionary, .safetensors or .pth.
         pool: See :func:`dense_classifier`.
@@ -182,10 +183,11 @@ def load_classifier(
         FullyConvError: If there are no weights, or they are not those of this classifier.
     """
     classifier = dense_classifier(name, pool=pool, width=width)
-    path = weights_file(name, weights, "--weights FILE")
-    if missing := load_backbone(classifier, path).missing:
+    found = find_weights(name, weights, "--weights FILE")
+    if missing := found.fill(classifier).missing:
         raise FullyConvError(
-            f"{path}: does not hold the whole classifier {name}: it lacks {', '.join(missing[-4:])}"
-            f"{' and more' if len(missing) > 4 else ''}; name a file that has its last layer too"
+            f"{found.path}: does not hold the whole classifier {name}: it lacks "
+            f"{', '.join(missing[-4:])}{' and more' if len(missing) > 4 else ''}; name a file that "
+            "has its last layer too"
         )
     return classifier.eval()

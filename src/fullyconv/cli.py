@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from fullyconv.commands.train import train
 from fullyconv.commands.view import view
 from fullyconv.commands.weights import weights
 from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.own_code import import_named
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
@@ -42,24 +44,40 @@ Fully convolutional networks: labels for every pixel of an image of any size.
   fcn view results                         look through predictions in a browser
   fcn info voc-fcn8s                       what a network is and costs
 
---version prints the version; --debug shows the traceback of an error."""
+--version prints the version; --debug shows the traceback of an error; --import FILE.py first runs
+a Python file of yours, such as one that registers a backbone."""
 
 
 def completion(
     shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional],
 ) -> int:
-    """Print what a shell needs to complete verbs, recipes and flags at the Tab key.
+    """Print what a shell needs to complete verbs, recipes, flags and files at the Tab key.
 
     bash: fcn completion bash > ~/.local/share/bash-completion/completions/fcn
 
-    zsh: fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath
+    zsh: fcn completion zsh > DIRECTORY/_fcn, a DIRECTORY of $fpath, before compinit runs
 
     Args:
         shell: Whose.
     """
-    with contextlib.suppress(SystemExit):  # tyro has printed it
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
         tyro.cli(VERBS.whole(), args=["--tyro-print-completion", shell], prog="fcn")
+    text = script.getvalue()
+    for theirs, ours in _MENDED.items():
+        text = text.replace(theirs, ours)
+    print(text, end="")
     return 0
+
+
+_PRINTS = "    # Output one completion per line."
+# What tyro leaves open in its scripts
+_MENDED = {
+    # it completes the files of flags alone; where no word fits, a file may (fcn predict PHOTO)
+    _PRINTS: f'    completions = completions or ["__TYRO_COMPLETE_FILES__"]\n{_PRINTS}',
+    # in bash it glues a word to the one before, as if a colon had been between them
+    'compgen -f -- "$cur"': 'compgen -f -- "${COMP_WORDS[COMP_CWORD]}"',
+}
 
 
 VERBS = Group(
@@ -88,7 +106,7 @@ def run(args: Sequence[str]) -> int:
     if list(args) in (["--version"], ["-V"]):
         print(f"fullyconv {fullyconv.__version__}")
         return 0
-    return VERBS.run(args, "fcn")
+    return VERBS.run(import_named(args), "fcn")
 
 
 def main() -> None:

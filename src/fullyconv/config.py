@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fullyconv.changed import changed
-from fullyconv.errors import UsageError, did_you_mean
+from fullyconv.errors import UsageError
 
 Geometry = Literal["reference", "same"]
 PredictionStride = Literal[32, 16, 8]
@@ -322,78 +321,3 @@ def network_name(backbone: str, stride: int, skips: bool = True) -> str:
         ('fcn16s_vgg16', 'fcn16s_vgg16 without skips')
     """
     return f"fcn{stride}s_{backbone}{'' if skips else ' without skips'}"
-
-
-def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:
-    return ModelConfig(
-        backbone="vgg16", geometry="reference", num_classes=num_classes, stride=stride, **more
-    )
-
-
-_SIFTFLOW_HEADS = (("semantic", 33), ("geometric", 3))  # siftflow-fcn*/net.py
-
-# The networks of the authors' release by folder name (fcn.berkeleyvision.org, */net.py).
-RELEASED_MODELS: dict[str, ModelConfig] = {
-    "voc-fcn32s": _vgg16(21, 32),
-    "voc-fcn16s": _vgg16(21, 16),
-    "voc-fcn8s": _vgg16(21, 8),
-    "voc-fcn8s-atonce": _vgg16(21, 8, skip_scale=(0.01, 0.0001)),
-    "voc-fcn-alexnet": ModelConfig(
-        backbone="alexnet", geometry="reference", num_classes=21, stride=32
-    ),
-    "nyud-fcn32s-color": _vgg16(40, 32),
-    "nyud-fcn32s-hha": _vgg16(40, 32),
-    "nyud-fcn32s-color-d": _vgg16(40, 32, in_channels=4),
-    "nyud-fcn32s-color-hha": _vgg16(40, 32, in_channels=6, streams=("color", "hha")),
-    "pascalcontext-fcn32s": _vgg16(60, 32),
-    "pascalcontext-fcn16s": _vgg16(60, 16),
-    "pascalcontext-fcn8s": _vgg16(60, 8),
-    "siftflow-fcn32s": _vgg16(33, 32, heads=_SIFTFLOW_HEADS),
-    "siftflow-fcn16s": _vgg16(33, 16, heads=_SIFTFLOW_HEADS),
-    "siftflow-fcn8s": _vgg16(33, 8, heads=_SIFTFLOW_HEADS),
-}
-
-# What models/backbones builds; named here so that the command can list them without torch.
-BACKBONES = (
-    "alexnet",
-    "alexnet_torchvision",
-    "vgg16",
-    "vgg16_torchvision",
-    "googlenet",
-    "googlenet_torchvision",
-    "efficientnet_lite0",
-    "efficientnet_lite1",
-    "efficientnet_lite2",
-)
-
-
-def model_names() -> list[str]:
-    """Every name that :func:`model_config` knows: the 15 released nets, then the combinations."""
-    return [*RELEASED_MODELS, *(f"fcn{s}s_{b}" for b in BACKBONES for s in (32, 16, 8))]
-
-
-def model_config(name: str, **overrides: Any) -> ModelConfig:
-    """Configuration of a network by name, with any field overridden.
-
-    Args:
-        name: A folder name of the authors' release (``voc-fcn8s``) or
-            ``fcn{32,16,8}s_{backbone}`` (``fcn8s_vgg16``).
-        overrides: Fields of :class:`ModelConfig`.
-
-    Raises:
-        UsageError: If the name or a field does not exist.
-
-    Example:
-        >>> model_config("fcn16s_vgg16", num_classes=11).stride
-        16
-    """
-    known = [field.name for field in fields(ModelConfig)]
-    for field in overrides:
-        if field not in known:
-            raise UsageError(f"a network has no setting {field!r}. {did_you_mean(field, known)}")
-    if name in RELEASED_MODELS:
-        return replace(RELEASED_MODELS[name], **overrides)
-    match = re.fullmatch(r"fcn(32|16|8)s_(\w+)", name)
-    if match is None or match[2] not in BACKBONES:
-        raise UsageError(f"there is no network {name!r}. {did_you_mean(name, model_names())}")
-    return replace(ModelConfig(), **{"stride": int(match[1]), "backbone": match[2], **overrides})

@@ -33,12 +33,17 @@ def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:
         >>> did_you_mean("x", ["b", "a"])
         'Known: a, b.'
     """
+    if near := nearest(given, known):
+        return f"Did you mean {', '.join(near)}?"
+    return otherwise or f"Known: {', '.join(sorted(known))}."
+
+
+def nearest(given: str, known: list[str]) -> list[str]:
+    """Up to three of ``known`` names that are spelt nearly so; capitals do not count."""
     import difflib
 
     spelt: dict[str, list[str]] = {}  # names may differ in capitals alone: classes of a data set
     for name in known:
         spelt.setdefault(name.lower(), []).append(name)
     near = difflib.get_close_matches(given.lower(), spelt, n=3)
-    if near:
-        return f"Did you mean {', '.join([name for key in near for name in spelt[key]][:3])}?"
-    return otherwise or f"Known: {', '.join(sorted(known))}."
+    return [name for key in near for name in spelt[key]][:3]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from safetensors import safe_open
 from torch import nn
 
 from fullyconv.checkpoint import Header, load_model, model_path, read_header
@@ -126,7 +127,24 @@ def export(
         bound = BOUNDS.get(precision)
         _judge(target, checks, bound, change)
         files = _install(folder, target)
+    if precision == "float32" and _is_half(source):
+        note = "\n".join(filter(None, (note, _twice(to))))
     return Export(tuple(files), tuple(checks), bound, change, note)
+
+
+def _is_half(checkpoint: Path) -> bool:
+    """Whether its weights are stored in float16."""
+    with safe_open(checkpoint, "pt") as file:
+        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118
+
+
+def _twice(to: str) -> str:
+    """Why the file is larger than the checkpoint, and how to have it smaller."""
+    half = [other for other, precisions in PRECISIONS.items() if "float16" in precisions]
+    smaller = "--precision float16 writes half of it, with the checkpoint's weights as they are"
+    if to not in half:
+        smaller = f"{to} has no other; of {', '.join(half)} {smaller}"
+    return f"weights are in float32 here, in float16 in the checkpoint: twice its size; {smaller}"
 
 
 def _check_request(

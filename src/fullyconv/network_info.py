@@ -12,12 +12,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fullyconv.checkpoint import is_checkpoint, read_header
-from fullyconv.config import BACKBONES, Geometry, ModelConfig, model_config, network_name
+from fullyconv.config import Geometry, ModelConfig, network_name
 from fullyconv.errors import UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.fusion import LateFusion, MultiHead
 from fullyconv.models.layers import channels_last, kernel_size
+from fullyconv.networks import BACKBONES, model_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class NetworkInfo:
         rows = {
             "geometry": _GEOMETRIES[self.geometry],
             "convolutional layers": str(self.convolutions),
-            "parameters": f"{self.parameters / 1e6:.1f} M ({self.parameters:,})",
+            "parameters": f"{self.parameters / 1e6:#.3g} M ({self.parameters:,})",
             "receptive field": field,
             "max stride": str(self.max_stride),
             **landings,
@@ -97,15 +98,15 @@ _GEOMETRIES: dict[Geometry, str] = {
 def info(
     name: str | os.PathLike[str] | ModelConfig,
     size: tuple[int, int] = (500, 500),
-    measure: bool = True,
+    measure: bool = False,
 ) -> NetworkInfo:
     """Describe a network.
 
     Args:
-        name: As :func:`~fullyconv.config.model_config` takes it; a backbone, for the FCN-32s over
+        name: As :func:`~fullyconv.networks.model_config` takes it; a backbone, for the FCN-32s over
             it; a checkpoint, or the name of a shipped model; or a configuration.
         size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
-        measure: Time a forward pass; builds the network in memory.
+        measure: Also time a forward pass, which builds the network in memory and takes seconds.
 
     Raises:
         UsageError: If there is no network of that name, or no picture of that size.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.config import RELEASED_MODELS
-from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.errors import FullyConvError
 
 CHANNELS = {"images": 3, "hha": 3, "depth": 1}
 """Channels of each kind of input; ``bands`` has as many as the data set's pictures."""
@@ -188,58 +187,3 @@ SIFTFLOW_COLOR = Preprocess(order="BGR", mean=(114.578, 115.294, 108.353), std=(
 TORCHVISION = Preprocess(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # EfficientNet-Lite (efficientnet_lite_builder.py: MEAN_RGB, STDDEV_RGB).
 EFFICIENTNET_LITE = Preprocess(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
-
-
-_RELEASED = {
-    "nyud-fcn32s-color": NYUD_COLOR,
-    "nyud-fcn32s-hha": NYUD_HHA,
-    "nyud-fcn32s-color-d": NYUD_COLOR_DEPTH,
-    "nyud-fcn32s-color-hha": NYUD_COLOR_HHA,
-    "siftflow-fcn32s": SIFTFLOW_COLOR,
-    "siftflow-fcn16s": SIFTFLOW_COLOR,
-    "siftflow-fcn8s": SIFTFLOW_COLOR,
-}
-
-
-def released_preprocess(name: str) -> Preprocess:
-    """Preprocessing of a network of the authors' release, by its folder name."""
-    return _RELEASED.get(name, CAFFE)
-
-
-# Mean of the logarithm of millimetres (nyud_layers.py), and about half of its range in a room:
-# depth comes out on the scale of normalised colours. The authors' own nets take it as it is.
-_LOG_DEPTH_MEAN, _LOG_DEPTH_STD = 7.844, 0.5
-
-
-def preprocess_for(
-    backbone: str, name: str = "auto", inputs: tuple[str, ...] = ("images",)
-) -> Preprocess:
-    """Preprocessing of a training run.
-
-    Args:
-        backbone: Its backbone.
-        name: A released network's folder name, for that network's; or ``"auto"``, for what the
-            backbone's ImageNet weights were trained with, HHA being treated as a picture.
-        inputs: What the channels are, for ``"auto"``.
-
-    Raises:
-        UsageError: If the name is neither, or an input is of no kind known here.
-    """
-    if name in RELEASED_MODELS:
-        return released_preprocess(name)
-    if name != "auto":
-        known = ["auto", *RELEASED_MODELS]
-        raise UsageError(f"there is no preprocessing {name!r}. {did_you_mean(name, known)}")
-    if backbone.endswith("_torchvision"):
-        base = TORCHVISION
-    else:
-        base = EFFICIENTNET_LITE if backbone.startswith("efficientnet_lite") else CAFFE
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    for kind in inputs:
-        if kind not in CHANNELS:
-            raise UsageError(f"there is no input {kind!r}. {did_you_mean(kind, list(CHANNELS))}")
-        depth = kind == "depth"
-        mean += (_LOG_DEPTH_MEAN * base.scale,) if depth else base.mean
-        std += (_LOG_DEPTH_STD * base.scale,) if depth else base.std
-    return replace(base, mean=mean, std=std, inputs=inputs)

@@ -6,29 +6,38 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fullyconv.caffe import CaffeNet, read_caffemodel
 from fullyconv.checkpoint import load_model, model_path, read_header, read_tensors
-from fullyconv.config import BACKBONES, Recipe
+from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import Backbone
 from fullyconv.models.fusion import LateFusion
-from fullyconv.preprocess import Preprocess, preprocess_for
-from fullyconv.surgery import SurgeryReport, load_caffemodel, transplant
+from fullyconv.networks import BACKBONES, preprocess_for
+from fullyconv.preprocess import Preprocess
+from fullyconv.surgery import SurgeryReport, transplant, transplant_caffe
 from fullyconv.weights import get, list_weights
 
 
-def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str:
+def start(
+    model: nn.Module,
+    recipe: Recipe,
+    say: Callable[[str], object],
+    weights: BackboneWeights | None = None,
+) -> str:
     """Fill a new network from what the recipe names.
 
     Args:
         model: Network of random weights.
         recipe: Says from what.
         say: Told what was copied.
+        weights: What :func:`imagenet` found of the recipe, where it was asked before.
 
     Returns:
         What it was filled from, and of ImageNet weights what was filled and what is missing.
@@ -50,10 +59,11 @@ def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str
             )
             say(f"from {start_from}: {transplant(part, load_model(start_from))}")
         return ", ".join(Path(start_from).name for start_from in recipe.init_from)
-    path = imagenet_file(recipe)
-    if path is None:
+    weights = weights or imagenet(recipe)
+    if weights is None:
         return "random"
-    reports = [load_backbone(m, path) for m in model.modules() if isinstance(m, Backbone)]
+    path = weights.path
+    reports = [weights.fill(m) for m in model.modules() if isinstance(m, Backbone)]
     if reports[0].missing and not recipe.partial_weights:
         raise FullyConvError(
             f"{path}: fills only a part of {recipe.model.backbone} ({reports[0]}), and what is "
@@ -64,7 +74,7 @@ def start(model: nn.Module, recipe: Recipe, say: Callable[[str], object]) -> str
     return f"{path.name} ({reports[0]})"
 
 
-def imagenet_file(recipe: Recipe) -> Path | None:
+def imagenet(recipe: Recipe) -> BackboneWeights | None:
     """The ImageNet weights that a recipe starts from; None if it starts from something else.
 
     Raises:
@@ -81,7 +91,7 @@ def imagenet_file(recipe: Recipe) -> Path | None:
     own = preprocess_for(recipe.model.backbone)
     _refuse_other_pictures(recipe, own, f"the ImageNet weights of {recipe.model.backbone}")
     otherwise = "--backbone-weights FILE, or start from random weights with --from-scratch"
-    return weights_file(recipe.model.backbone, recipe.backbone_weights, otherwise)
+    return find_weights(recipe.model.backbone, recipe.backbone_weights, otherwise)
 
 
 def _refuse_other_pictures(recipe: Recipe, known: Preprocess, weights: object) -> None:
@@ -118,44 +128,64 @@ def imagenet_weights(name: str) -> Path | None:
     return get(present[0].name, offline=True) if present else None
 
 
-def load_backbone(backbone: nn.Module, path: str | os.PathLike[str]) -> SurgeryReport:
-    """Copy a classifier's weights into a backbone, or into a backbone and the layers after it.
+@dataclass(frozen=True)
+class BackboneWeights:
+    """A classifier's weights, read.
 
-    A .caffemodel is matched by Caffe's layer names. In state dictionaries names differ between
-    publishers, but the order of layers does not: the n-th tensor goes to the n-th place, and every
-    shape must fit. Fully connected weights become the convolutions they are equal to. More input
-    channels than the file's three start as the mean of the colour filters
-    (nyud-fcn32s-color-d/solve.py); fewer share their sum, as if grey were shown in colour. What the
-    file holds beyond the network (after a backbone the classifier's last layer; GoogLeNet's
-    auxiliary classifiers) is left out; layers of the network beyond the file (fc6 and fc7, where it
-    holds only convolutions) keep their random start.
-
-    Args:
-        backbone: Network to fill.
-        path: A .caffemodel, or a state dictionary: .safetensors or .pth.
-
-    Returns:
-        The layers that were copied, reshaped, not in the file, and in the file alone.
-
-    Raises:
-        FullyConvError: If the file is unreadable or a shape does not fit.
+    Attributes:
+        path: Of the file.
+        content: The net of a .caffemodel, or a state dictionary in the order of the layers.
     """
-    if Path(path).suffix == ".caffemodel":
-        return load_caffemodel(backbone, path, strict=False)
-    source = _counted(read_state(path))
-    filled = backbone.state_dict()
-    places = list(_counted(filled))
-    copied: dict[str, bool] = {}  # whether as it was, by layer
-    for key, new in zip(places, source.values(), strict=False):
-        copied[_layer(key)] = copied.get(_layer(key), True) and new.shape == filled[key].shape
-        filled[key] = _fit(new, filled[key], key, path)
-    backbone.load_state_dict(filled)
-    return SurgeryReport(
-        copied=[layer for layer, whole in copied.items() if whole],
-        reshaped=[layer for layer, whole in copied.items() if not whole],
-        missing=list(dict.fromkeys(map(_layer, places[len(source) :]))),
-        extra=list(dict.fromkeys(map(_layer, list(source)[len(places) :]))),
-    )
+
+    path: Path
+    content: CaffeNet | dict[str, Tensor]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> BackboneWeights:
+        """Read a .caffemodel, or a state dictionary: .safetensors or .pth.
+
+        Raises:
+            FullyConvError: If it cannot be read.
+        """
+        path = Path(path)
+        if path.suffix == ".caffemodel":
+            return cls(path, read_caffemodel(path))
+        return cls(path, read_state(path))
+
+    def fill(self, network: nn.Module) -> SurgeryReport:
+        """Copy them into a backbone, or into a backbone and the layers after it.
+
+        A .caffemodel is matched by Caffe's layer names. In state dictionaries names differ between
+        publishers, but the order of layers does not: the n-th tensor goes to the n-th place, and
+        every shape must fit. Fully connected weights become the convolutions they are equal to.
+        More input channels than the file's three start as the mean of the colour filters
+        (nyud-fcn32s-color-d/solve.py); fewer share their sum, as if grey were shown in colour. What
+        the file holds beyond the network (after a backbone the classifier's last layer; GoogLeNet's
+        auxiliary classifiers) is left out; layers of the network beyond the file (fc6 and fc7,
+        where it holds only convolutions) keep their random start.
+
+        Returns:
+            The layers that were copied, reshaped, not in the file, and in the file alone.
+
+        Raises:
+            FullyConvError: If a shape does not fit.
+        """
+        if isinstance(self.content, CaffeNet):
+            return transplant_caffe(network, self.content, source=self.path, strict=False)
+        source = _counted(self.content)
+        filled = network.state_dict()
+        places = list(_counted(filled))
+        copied: dict[str, bool] = {}  # whether as it was, by layer
+        for key, new in zip(places, source.values(), strict=False):
+            copied[_layer(key)] = copied.get(_layer(key), True) and new.shape == filled[key].shape
+            filled[key] = _fit(new, filled[key], key, self.path)
+        network.load_state_dict(filled)
+        return SurgeryReport(
+            copied=[layer for layer, whole in copied.items() if whole],
+            reshaped=[layer for layer, whole in copied.items() if not whole],
+            missing=list(dict.fromkeys(map(_layer, places[len(source) :]))),
+            extra=list(dict.fromkeys(map(_layer, list(source)[len(places) :]))),
+        )
 
 
 def _layer(key: str) -> str:
@@ -235,8 +265,8 @@ def _natural(key: str) -> tuple[Any, ...]:
     return layers[:1] in [[name] for name in _LAST], numbered, rank
 
 
-def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> Path:
-    """The file to fill a backbone from.
+def find_weights(name: str, weights: str | os.PathLike[str], otherwise: str) -> BackboneWeights:
+    """What to fill a backbone with.
 
     Args:
         name: Name of the backbone.
@@ -244,38 +274,40 @@ def weights_file(name: str, weights: str | os.PathLike[str], otherwise: str) -> 
         otherwise: The option that names a file, and what else to do if there are none.
 
     Raises:
-        FullyConvError: If there are none, or the file named is another publisher's.
+        FullyConvError: If there are none, they cannot be read, or those of the file named are
+            another publisher's.
     """
     path = imagenet_weights(name) if weights == "auto" else Path(weights)
     if path is None:
         ways = [entry.how for entry, _ in list_weights() if entry.holds == name]
+        ways.append(f"name a file with {otherwise}")
         raise FullyConvError(
-            f"there are no ImageNet weights for {name} on this machine: {'; or '.join(ways)}; or "
-            f"name a file with {otherwise}"
+            f"there are no ImageNet weights for {name} on this machine: {'; or '.join(ways)}"
         )
     if not path.is_file():
         raise FullyConvError(f"{path}: there is no such file of backbone weights")
+    found = BackboneWeights.read(path)
     if weights != "auto":
-        _refuse_anothers(name, path)
-    return path
+        _refuse_anothers(name, found)
+    return found
 
 
 # Layers of torchvision's VGG16 and AlexNet, and of its GoogLeNet.
 _TORCHVISION = re.compile(r"(features\.\d+|inception3a\.branch1\.conv)\.weight")
 
 
-def _refuse_anothers(name: str, path: Path) -> None:
-    """Raise if a file holds the same layers for other pictures: Caffe's BGR, torchvision's RGB."""
-    caffes, wants_torchvision = path.suffix == ".caffemodel", name.endswith("_torchvision")
-    if caffes:
+def _refuse_anothers(name: str, weights: BackboneWeights) -> None:
+    """Raise if they are of the same layers for other pictures: Caffe's BGR, torchvision's RGB."""
+    caffes, wants_torchvision = weights.path.suffix == ".caffemodel", name.endswith("_torchvision")
+    if isinstance(weights.content, CaffeNet):
         publisher, takes, other = "Caffe", "BGR from 0 to 255", name.removesuffix("_torchvision")
     else:
         publisher, takes, other = "torchvision", "RGB from 0 to 1", f"{name}_torchvision"
-        if not any(map(_TORCHVISION.fullmatch, read_state(path))):
+        if not any(map(_TORCHVISION.fullmatch, weights.content)):
             return
     if caffes == wants_torchvision and other in BACKBONES:
         raise FullyConvError(
-            f"{path}: its layers are {publisher}'s, which take {takes}, and not those of {name}; "
-            f"use the backbone {other} (fcn train: --model.backbone {other} --data.preprocess "
-            f"auto), or a file of {name}"
+            f"{weights.path}: its layers are {publisher}'s, which take {takes}, and not those of "
+            f"{name}; use the backbone {other} (fcn train: --model.backbone {other} "
+            f"--data.preprocess auto), or a file of {name}"
         )

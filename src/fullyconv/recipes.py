@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe, model_config
+from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
-from fullyconv.preprocess import released_preprocess
+from fullyconv.networks import (
+    BACKBONES,
+    RELEASED_MODELS,
+    model_config,
+    model_names,
+    named_like,
+    released_preprocess,
+)
 from fullyconv.protocols import published
 
 # Learning rate and momentum of each stage of the release (*/solver.prototxt): the loss is summed
@@ -178,5 +185,7 @@ def recipe(name: str) -> Recipe:
         11
     """
     if name not in RECIPES:
-        raise UsageError(f"there is no recipe {name!r}. {did_you_mean(name, list(RECIPES))}")
+        is_other = name in BACKBONES or name in model_names()
+        known = named_like(name) if is_other else did_you_mean(name, list(RECIPES))
+        raise UsageError(f"there is no recipe {name!r}. {known}")
     return RECIPES[name][1]

@@ -37,8 +37,9 @@ from fullyconv.interrupts import hold_interrupts
 from fullyconv.learner import Learner
 from fullyconv.losses import head_losses
 from fullyconv.models.create import create_model
+from fullyconv.networks import preprocess_for
 from fullyconv.optim import lr_factor
-from fullyconv.pretrained import imagenet_file, start
+from fullyconv.pretrained import imagenet, start
 from fullyconv.processes import on_cpu, this_process
 from fullyconv.progress import progress_bar
 from fullyconv.recipes import recipe as named_recipe
@@ -112,8 +113,10 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
-        if not resume and recipe.data.root is not None:
-            imagenet_file(recipe)  # before its data is prepared, which may take long
+        # before its data is prepared, which may take long
+        preprocess_for(recipe.model.backbone, recipe.data.preprocess)
+        has_data = recipe.data.root is not None
+        found = imagenet(recipe) if has_data and not resume else None
         with this_process().main_process_first():
             say = tqdm.write if this_process().is_main_process else _say_nothing
             recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))
@@ -152,7 +155,7 @@ class _Run:
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)
         resume = resume and self.folder.is_resumable(recipe)
-        self.weights_from = "random" if resume else start(model, recipe, self.say)
+        self.weights_from = "random" if resume else start(model, recipe, self.say, found)
         self.learner = Learner(model, recipe, self.accelerator)
         self.base_lrs = [group["lr"] for group in self.learner.optimizer.param_groups]
         self.iteration, self.scored, self.best, self.skipped = 0, 0, -1.0, 0

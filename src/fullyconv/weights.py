@@ -117,7 +117,10 @@ def verify(name: str) -> Verified:
 
 def _named(name: str) -> WeightFile:
     if name not in WEIGHTS:
-        raise UsageError(f"there are no weights {name!r}. {did_you_mean(name, list(WEIGHTS))}")
+        fitting = [known for known, entry in WEIGHTS.items() if entry.holds == name]
+        known = f"Those for {name} are {' or '.join(fitting)}" if fitting else ""
+        known = known or did_you_mean(name, list(WEIGHTS), "fcn weights list names them")
+        raise UsageError(f"there are no weights {name!r}. {known}")
     return WEIGHTS[name]
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fullyconv.checkpoint import SHIPPED_MODELS, model_path
+from fullyconv.checkpoint import model_path
 from fullyconv.cluster.estimate import Measured
 from fullyconv.cluster.labelling import Made, PartLabelling, decoded
 from fullyconv.cluster.manifest import Manifest
@@ -33,6 +33,7 @@ from fullyconv.cluster.plan import Part
 from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 from fullyconv.files import write_bytes
+from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.prediction.pipeline import flow
 from fullyconv.prediction.predicting import MANY, open_predictor
 from fullyconv.prediction.prediction import Output

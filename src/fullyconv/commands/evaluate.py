@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from fullyconv.config import Mask
 
 
-def evaluate(
+@dataclass(frozen=True)
+class _Evaluate:
+    """The verb, or with ``--protocols`` the list of them."""
+
+    description: str
+
+    def run(self, args: Sequence[str], prog: str) -> int:
+        """Score, or list."""
+        if list(args) == ["--protocols"]:
+            return _list_protocols()
+        return tyro.cli(_evaluate, args=list(args), prog=prog)
+
+    def whole(self) -> Any:
+        """Its flags."""
+        return _evaluate
+
+
+evaluate = _Evaluate(
+    "Score a model on labelled pictures: the paper's four numbers and each class's IU."
+)
+
+
+def _list_protocols() -> int:
+    from fullyconv.protocols import PROTOCOLS
+
+    width = max(map(len, PROTOCOLS))
+    for name, rule in PROTOCOLS.items():
+        print(f"{name:<{width}}  {rule.description} (fcn data prepare {rule.data}: {rule.split}/)")
+    return 0
+
+
+def _evaluate(
     model: Annotated[str, tyro.conf.Positional],
     data: Annotated[Path, tyro.conf.Positional],
     split: str = "val",
@@ -30,9 +63,8 @@ def evaluate(
         data: Data set folder, which holds the split's folder.
         split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself;
             or a list of names, LISTS/val.txt, as fcn data split --lists writes it.
-        protocol: Count as a published score was counted, and print it beside this one:
-            voc-seg11valid, voc-val, nyudv2-test, siftflow-test, context-60, context-59 or
-            camvid-test. It says the split.
+        protocol: Count as a published score was counted, and print it beside this one. It says the
+            split. fcn evaluate --protocols lists them with what each counts.
         mask: What is hidden of each picture by its labels; as the model was trained, if not given.
         foreground: Classes that are foreground; as the model was trained, if not given.
         boundary: Also score the pixels up to this far from a boundary on their own.

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import tyro
 
-from fullyconv.config import RELEASED_MODELS, model_names
-
 
 def info(
     name: Annotated[str, tyro.conf.Positional] = "",
     size: tuple[int, int] = (500, 500),
-    measure: bool = True,
+    measure: tyro.conf.FlagCreatePairsOff[bool] = False,
     json: bool = False,
 ) -> int:
     """Describe a network or a checkpoint; without a name, list what there is.
@@ -21,7 +19,7 @@ def info(
     Args:
         name: voc-fcn8s, fcn8s_vgg16, camvid, a checkpoint...
         size: Height and width at which operations are counted and time is measured.
-        measure: Measure the time of a forward pass.
+        measure: Also measure the time of a forward pass, which takes a few seconds.
         json: Print JSON.
     """
     from fullyconv.checkpoint import is_checkpoint, model_path, read_header
@@ -45,13 +43,14 @@ def info(
 
 
 def _print_names(as_json: bool) -> None:
-    from fullyconv.checkpoint import SHIPPED_MODELS
+    from fullyconv.networks import BACKBONES, RELEASED_MODELS, SHIPPED_MODELS, model_names
 
     combined = [name for name in model_names() if name not in RELEASED_MODELS]
     groups = {
         "shipped models": list(SHIPPED_MODELS),
         "the authors' networks": list(RELEASED_MODELS),
         "networks over a backbone": combined,
+        "backbones": list(BACKBONES),
     }
     if as_json:
         print(dumps(groups, indent=1))

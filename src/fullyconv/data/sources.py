@@ -16,7 +16,8 @@ from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.images import opened
 from fullyconv.labels import LABEL_SPACES, LabelSpace
-from fullyconv.preprocess import Preprocess, preprocess_for
+from fullyconv.networks import preprocess_for
+from fullyconv.preprocess import Preprocess
 
 CLASSES = "classes.json"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fullyconv.config import ModelConfig, model_config
+from fullyconv.config import ModelConfig
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.fusion import LateFusion, MultiHead
+from fullyconv.networks import model_config
 
 Network = FCN | MultiHead | LateFusion
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fullyconv.config import PredictionStride
-from fullyconv.errors import UsageError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones.backbone import Backbone
 from fullyconv.models.geometry import CoordMap
 from fullyconv.models.layers import BilinearUpsample, LearnedUpsample, trace
@@ -102,7 +102,7 @@ class Head(nn.Module):
                 self.offset[name] = int(offset)
                 # the map that starts later sets the grid: the other one is cropped to it
                 return replace(upsampled, start=max(upsampled.start, onto.start))
-        raise ValueError(
+        raise FullyConvError(
             f"no bilinear kernel of factor {factor} lands cells at {at.start} + {at.stride} i "
             f"on cells at {onto.start} + {onto.stride} i"
         )

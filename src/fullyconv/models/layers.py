@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fullyconv.errors import FullyConvError
 from fullyconv.models.geometry import CoordMap, merge
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -284,8 +285,8 @@ def trace(layer: nn.Module, at: CoordMap, axis: int = 0) -> CoordMap:
         axis: 0 for rows, 1 for columns.
 
     Raises:
-        TypeError: If the layer is of a kind whose geometry is not known here: better than a guess
-            that shifts the labels by some pixels.
+        FullyConvError: If the layer is of a kind whose geometry is not known here: better than a
+            guess that shifts the labels by some pixels.
     """
     if isinstance(layer, Parallel):
         return merge(trace(branch, at, axis) for branch in layer.values())
@@ -307,7 +308,11 @@ def trace(layer: nn.Module, at: CoordMap, axis: int = 0) -> CoordMap:
         return at.upsample(layer.kernel_size[axis], layer.stride[axis])
     if isinstance(layer, POINTWISE):
         return at
-    raise TypeError(f"no geometry is known for a layer of type {type(layer).__name__}")
+    raise FullyConvError(
+        f"no geometry is known for a layer of type {type(layer).__name__}; a layer of your own "
+        "says its geometry as a fullyconv.models.layers.Mapped, and fullyconv.convolutionalize "
+        "traces whole classifiers"
+    )
 
 
 def trace_all(layers: Iterable[nn.Module], at: CoordMap, axis: int = 0) -> CoordMap:

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from fullyconv.bands import BAND_SUFFIXES
-from fullyconv.checkpoint import SHIPPED_MODELS, model_path
+from fullyconv.checkpoint import model_path
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.images import IMAGE_SUFFIXES
+from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.prediction.augmented import AugmentedPredictor, parse_scales
 from fullyconv.prediction.films.labelling import FilmPrediction, Tick, film_files
 from fullyconv.prediction.journal import SUMMARY, Journal, stamp

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from fullyconv.checkpoint import SHIPPED_MODELS, Header, model_path, read_header
+from fullyconv.checkpoint import Header, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.runtimes.measured import SPEEDS, quickest
 from fullyconv.runtimes.runtime import Runtime
 

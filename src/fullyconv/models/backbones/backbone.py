@@ -36,6 +36,9 @@ class Backbone(nn.Module):
 
     Shape:
         images (N, C, H, W) to ``{8: (N, channels[8], h, w), 16: ..., 32: ...}``.
+
+    Raises:
+        FullyConvError: If the geometry of a layer is not known here, or is not the one stated.
     """
 
     def __init__(
@@ -56,6 +59,20 @@ class Backbone(nn.Module):
         for stride, stage in stages.items():
             rows, columns = trace(stage, rows, axis=0), trace(stage, columns, axis=1)
             self.maps[stride] = merge((rows, columns))
+        if geometry == "same":
+            self._check_cells()
+
+    def _check_cells(self) -> None:
+        """Every size must have cells to its end, for scores are repeated once alone."""
+        for size in range(1, max(self.maps) + 2):
+            for stride, count in zip(self.maps, self.counts(size), strict=True):
+                if count < (needed := ceil(size / stride)):
+                    raise FullyConvError(
+                        f"this backbone gives {count} cells at stride {stride} for a picture of "
+                        f"{size} rows or columns, which need {needed}: let every layer give "
+                        "ceil(cells / its stride) cells, by ceil_mode=True of a pooling and by the "
+                        "padding of a convolution"
+                    )
 
     def retraced(self) -> Backbone:
         """The same layers, where their cells lie derived anew: for layers that were changed."""
@@ -132,6 +149,9 @@ class PaddedBackbone(Backbone):
         self._counted: dict[int, list[int]] = {}
         self.smallest, self.multiple = self._sizes()
         self.edge = self._edge()
+
+    def _check_cells(self) -> None:
+        """Nothing: what is lacking is made up for."""
 
     def whole(self, images: Tensor) -> Tensor:
         """The images, padded below and to the right to a size that the network takes."""

@@ -201,11 +201,13 @@ def _has_weights(run: nn.Module) -> bool:
 
 
 def _plan(backbone: Backbone, steps: Sequence[Mapping[str, nn.Module]], head: Head) -> Plan:
-    pieces, source, multiple = [], "images", 1
+    pieces: list[Piece] = []
+    source, multiple = "images", 1
     if isinstance(backbone, PaddedBackbone):
         multiple = backbone.multiple
     for name, run in steps[0].items():
-        pieces.append(_piece(source, name, run, backbone, multiple, len(steps)))
+        before = pieces[-1].channels // len(steps) if pieces else None
+        pieces.append(_piece(source, name, run, backbone, multiple, len(steps), before))
         source = name
     *skips, landing = (_landing(head, name) for name in (*map(str, head.taps[1:]), "1"))
     coarsest = backbone.maps[head.taps[0]]
@@ -223,7 +225,13 @@ def _landing(head: Head, name: str) -> Landing:
 
 
 def _piece(
-    source: str, target: str, stage: nn.Module, backbone: Backbone, multiple: int, streams: int
+    source: str,
+    target: str,
+    stage: nn.Module,
+    backbone: Backbone,
+    multiple: int,
+    streams: int,
+    before: int | None,
 ) -> Piece:
     at = merge(trace(stage, CoordMap(), axis) for axis in (0, 1))
     stride = int(at.stride)
@@ -240,7 +248,7 @@ def _piece(
         for n in range(1, 10 * period + 10 * at.receptive_field)
         if all(0 < count(m) == count(m + period) - period // stride for m in range(n, n + period))
     )
-    channels, floats, work = _load(stage, first + 512 * period)
+    channels, floats, work = _load(stage, first + 512 * period, before)
     return Piece(
         source=source,
         target=target,
@@ -255,23 +263,23 @@ def _piece(
     )
 
 
-def _load(stage: nn.Module, size: int) -> tuple[int, int, int]:
+def _load(stage: nn.Module, size: int, given: int | None = None) -> tuple[int, int, int]:
     """Channels that are made, and per source cell: numbers of the widest layer, multiplications.
 
-    None of these is done.
+    None of these is done. Channels of the source are those given, or what a convolution takes.
     """
     widest = work = 0
 
-    def measure(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+    def measure(layer: nn.Module, taken: tuple[Tensor, ...], made: Tensor) -> None:
         nonlocal widest, work
         if isinstance(layer, nn.Conv2d):
-            widest = max(widest, given[0].numel() + made.numel())
+            widest = max(widest, taken[0].numel() + made.numel())
             work += made.numel() * layer.weight[0].numel()
 
     convolutions = [module for module in stage.modules() if isinstance(module, nn.Conv2d)]
     hooks = [layer.register_forward_hook(measure) for layer in convolutions]
     state = {name: t.to("meta") for name, t in (*stage.named_parameters(), *stage.named_buffers())}
-    channels = convolutions[0].in_channels
+    channels = convolutions[0].in_channels if given is None else given
     try:
         source = torch.empty(1, channels, size, size, device="meta")
         made: Tensor = torch.func.functional_call(stage, state, (source,))
