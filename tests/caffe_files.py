@@ -7,9 +7,9 @@ import numpy as np
 from formula import bilinear, parameter
 from fullyconv.caffe import CaffeLayer, CaffeNet
 from fullyconv.caffe.wire import FloatArray
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.models.create import create_model
 from fullyconv.models.layers import BilinearUpsample
-from fullyconv.networks import RELEASED_MODELS
 from fullyconv.surgery import caffe_layers
 
 WIDTH = 1 / 16

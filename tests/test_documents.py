@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fullyconv import cli
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.models.create import create_model
-from fullyconv.networks import RELEASED_MODELS
 from fullyconv.protocols import MEASURES, PROTOCOLS
 from fullyconv.surgery import caffe_layers
 

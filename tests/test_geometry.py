@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fullyconv.checkpoint import model_path
-from fullyconv.config import PredictionStride
+from fullyconv.config import RELEASED_MODELS, PredictionStride
 from fullyconv.errors import FullyConvError
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.create import create_model
@@ -25,7 +25,7 @@ from fullyconv.models.layers import (
     trace,
 )
 from fullyconv.network_info import info
-from fullyconv.networks import BACKBONES, RELEASED_MODELS, model_config
+from fullyconv.networks import BACKBONES, model_config
 
 # Every crop layer of the release (the authors' */train.prototxt): offset of score, of score_pool4
 # and of score_pool3. The last two crop the skip, which is what a negative offset says.

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from formula import DATA, ORACLES, input_blob, parameter, sgd_label
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.losses import cross_entropy
 from fullyconv.models.backbones import build_backbone
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
 from fullyconv.models.fusion import LateFusion
 from fullyconv.models.layers import BilinearUpsample
-from fullyconv.networks import RELEASED_MODELS
 from fullyconv.optim import sgd
 from fullyconv.surgery import caffe_layers, load_caffemodel
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.networks import BACKBONES, RELEASED_MODELS, preprocess_for, released_preprocess
+from fullyconv.networks import BACKBONES, preprocess_for, released_preprocess
 from fullyconv.preprocess import (
     CAFFE,
     EFFICIENTNET_LITE,

@@ -13,13 +13,13 @@ from caffe_files import WIDTH, caffe_net
 from formula import bilinear, parameter
 from fullyconv.caffe import CaffeLayer, CaffeNet, write_caffemodel
 from fullyconv.checkpoint import read_header
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.conversion import import_caffemodel
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
 from fullyconv.models.fusion import LateFusion
 from fullyconv.models.layers import BilinearUpsample, kernel_size
-from fullyconv.networks import RELEASED_MODELS
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.surgery import (
     caffe_layers,

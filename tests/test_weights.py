@@ -26,8 +26,9 @@ from urllib.request import Request
 import pytest
 
 from fullyconv import download, weights
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.networks import BACKBONES, RELEASED_MODELS
+from fullyconv.networks import BACKBONES
 from fullyconv.weights import WEIGHTS, WeightFile, cache_folder, get, list_weights, verify
 
 CONTENT = bytes(range(256)) * 20

@@ -321,3 +321,33 @@ def network_name(backbone: str, stride: int, skips: bool = True) -> str:
         ('fcn16s_vgg16', 'fcn16s_vgg16 without skips')
     """
     return f"fcn{stride}s_{backbone}{'' if skips else ' without skips'}"
+
+
+def _vgg16(num_classes: int, stride: PredictionStride, **more: Any) -> ModelConfig:
+    return ModelConfig(
+        backbone="vgg16", geometry="reference", num_classes=num_classes, stride=stride, **more
+    )
+
+
+_SIFTFLOW_HEADS = (("semantic", 33), ("geometric", 3))  # siftflow-fcn*/net.py
+
+# The networks of the authors' release by folder name (fcn.berkeleyvision.org, */net.py).
+RELEASED_MODELS: dict[str, ModelConfig] = {
+    "voc-fcn32s": _vgg16(21, 32),
+    "voc-fcn16s": _vgg16(21, 16),
+    "voc-fcn8s": _vgg16(21, 8),
+    "voc-fcn8s-atonce": _vgg16(21, 8, skip_scale=(0.01, 0.0001)),
+    "voc-fcn-alexnet": ModelConfig(
+        backbone="alexnet", geometry="reference", num_classes=21, stride=32
+    ),
+    "nyud-fcn32s-color": _vgg16(40, 32),
+    "nyud-fcn32s-hha": _vgg16(40, 32),
+    "nyud-fcn32s-color-d": _vgg16(40, 32, in_channels=4),
+    "nyud-fcn32s-color-hha": _vgg16(40, 32, in_channels=6, streams=("color", "hha")),
+    "pascalcontext-fcn32s": _vgg16(60, 32),
+    "pascalcontext-fcn16s": _vgg16(60, 16),
+    "pascalcontext-fcn8s": _vgg16(60, 8),
+    "siftflow-fcn32s": _vgg16(33, 32, heads=_SIFTFLOW_HEADS),
+    "siftflow-fcn16s": _vgg16(33, 16, heads=_SIFTFLOW_HEADS),
+    "siftflow-fcn8s": _vgg16(33, 8, heads=_SIFTFLOW_HEADS),
+}

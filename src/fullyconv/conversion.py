@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from fullyconv.checkpoint import Header, save_model
+from fullyconv.config import RELEASED_MODELS
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
 from fullyconv.models.create import create_model
-from fullyconv.networks import RELEASED_MODELS, model_config, released_preprocess
+from fullyconv.networks import model_config, released_preprocess
 from fullyconv.surgery import SurgeryReport, load_caffemodel
 
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fullyconv.config import DataConfig, OptimConfig, Recipe
+from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
-from fullyconv.networks import (
-    BACKBONES,
-    RELEASED_MODELS,
-    model_config,
-    model_names,
-    named_like,
-    released_preprocess,
-)
+from fullyconv.networks import BACKBONES, model_config, model_names, named_like, released_preprocess
 from fullyconv.protocols import published
 
 # Learning rate and momentum of each stage of the release (*/solver.prototxt): the loss is summed

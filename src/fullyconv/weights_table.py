@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fullyconv.networks import RELEASED_MODELS
+from fullyconv.config import RELEASED_MODELS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,8 @@ def info(
 
 
 def _print_names(as_json: bool) -> None:
-    from fullyconv.networks import BACKBONES, RELEASED_MODELS, SHIPPED_MODELS, model_names
+    from fullyconv.config import RELEASED_MODELS
+    from fullyconv.networks import BACKBONES, SHIPPED_MODELS, model_names
 
     combined = [name for name in model_names() if name not in RELEASED_MODELS]
     groups = {

@@ -28,6 +28,7 @@ class Backbone(nn.Module):
             ``"same"``: every layer keeps ``ceil(size / stride)`` cells.
         classifier_pool: Side of the average pooling between the last feature map and the
             classifier's last layer, which a fully convolutional network leaves out; 1 if none.
+        any_size: Refuse layers of the geometry ``"same"`` that leave some sizes without cells.
 
     Attributes:
         maps: Where the cells of each tap lie in the image, along rows and columns alike.
@@ -47,6 +48,7 @@ class Backbone(nn.Module):
         channels: dict[int, int],
         geometry: Geometry,
         classifier_pool: int = 1,
+        any_size: bool = True,
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleDict({str(stride): stage for stride, stage in stages.items()})
@@ -59,7 +61,7 @@ class Backbone(nn.Module):
         for stride, stage in stages.items():
             rows, columns = trace(stage, rows, axis=0), trace(stage, columns, axis=1)
             self.maps[stride] = merge((rows, columns))
-        if geometry == "same":
+        if any_size and geometry == "same":
             self._check_cells()
 
     def _check_cells(self) -> None:
@@ -77,7 +79,7 @@ class Backbone(nn.Module):
     def retraced(self) -> Backbone:
         """The same layers, where their cells lie derived anew: for layers that were changed."""
         stages = {int(key): cast(nn.Sequential, stage) for key, stage in self.stages.items()}
-        return Backbone(stages, self.channels, self.geometry, self.classifier_pool)
+        return Backbone(stages, self.channels, self.geometry, self.classifier_pool, any_size=False)
 
     def until(self, stride: int) -> Backbone:
         """This backbone, its layers after one tap taken off.
