@@ -21,6 +21,7 @@ def pause() -> None:
 def test_everything_comes_through_in_order(workers: int, beside: int) -> None:
     main = threading.get_ident()
     networks: set[int] = set()
+    all_at_once = threading.Barrier(beside)
     at_work = [0, 0]  # now, most
     done: list[tuple[int, object]] = []
     under_way = [0, 0]  # now, most
@@ -37,6 +38,8 @@ def test_everything_comes_through_in_order(workers: int, beside: int) -> None:
         networks.add(threading.get_ident())
         at_work[0] += 1
         at_work[1] = max(at_work)
+        if item < beside:
+            all_at_once.wait(timeout=60)
         pause()
         at_work[0] -= 1
         return f"{prepared}!"
