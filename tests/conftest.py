@@ -13,8 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fullyconv import networks
 from fullyconv.checkpoint import Header, save_model
 from fullyconv.labels import CAMVID, SIFTFLOW, SIFTFLOW_GEOMETRIC
+from fullyconv.models import backbones
 from fullyconv.models.create import create_model
 from fullyconv.networks import model_config
 from fullyconv.preprocess import EFFICIENTNET_LITE, SIFTFLOW_COLOR
@@ -42,6 +44,18 @@ def _room_for_signals() -> Iterator[None]:
         ctypes.CDLL(None).sigaltstack(ctypes.byref(own), None)
     yield
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _own_backbones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test, or a document's command, registers and imports is gone after it."""
+    monkeypatch.setattr(backbones, "_BUILDERS", dict(backbones._BUILDERS))
+    kept = dict(networks.BACKBONES)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    networks.BACKBONES.clear()
+    networks.BACKBONES.update(kept)
+    sys.modules.pop("imported_own_backbone", None)
 
 
 @pytest.fixture

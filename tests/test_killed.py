@@ -17,7 +17,7 @@ from fullyconv.training import train
 
 # processes forked from one that has torch loaded already: most of a run's time would go there
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["fullyconv.training"])
+FORKS.set_forkserver_preload(["fullyconv.training", "torch._dynamo"])
 
 
 def recipe(data: Path) -> Recipe:
@@ -53,7 +53,10 @@ def files(folder: Path) -> set[tuple[str, int]]:
 
 
 def killed_until_done(data: Path, out: Path, rng: random.Random) -> int:
-    """Begin, and go on after each SIGKILL, until the run ends by itself; returns the kills."""
+    """Begin, and go on after each SIGKILL, until the run ends by itself; returns the kills.
+
+    After ten it is left alone: on a slow machine a step would be gained by each, and a minute lost.
+    """
     kills = 0
     while True:
         # a run that was killed before it made its folder has nothing to resume
@@ -62,7 +65,7 @@ def killed_until_done(data: Path, out: Path, rng: random.Random) -> int:
         process.start()
         while process.is_alive() and files(out) == before:
             time.sleep(0.001)  # until it has begun to write
-        process.join(rng.uniform(0, 0.5))
+        process.join(rng.uniform(0, 0.5) if kills < 10 else None)
         if process.exitcode is not None:
             assert process.exitcode == 0
             return kills

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,6 @@ from fullyconv.preprocess import CAFFE, NYUD_COLOR_DEPTH, TORCHVISION
 from fullyconv.pretrained import read_state
 
 OWN = Path(__file__).resolve().parents[1] / "examples" / "own_backbone.py"
-
-
-@pytest.fixture(autouse=True)
-def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers and imports is gone after it."""
-    monkeypatch.setattr(backbones, "_BUILDERS", dict(backbones._BUILDERS))
-    kept = dict(networks.BACKBONES)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    yield
-    networks.BACKBONES.clear()
-    networks.BACKBONES.update(kept)
-    sys.modules.pop("imported_own_backbone", None)
 
 
 @pytest.fixture
