@@ -5,8 +5,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-# Two workers for two cores, one thread each; temporary files stay in the checkout
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --basetemp .venv/tmp/pytest
+# Two workers for two cores, one thread each and half of the files; temporary files stay in the checkout
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --basetemp .venv/tmp/pytest
 MODEL := camvid
 MINUTES := 1
 FUZZ :=

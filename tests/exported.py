@@ -1,12 +1,15 @@
-"""Small networks as checkpoints and as exported files, each made once for all tests."""
+"""Small networks as checkpoints and as exported files, each made once for all tests and workers."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 import torch
+from filelock import FileLock
 from torch import nn
 
 from fullyconv.checkpoint import Header, load_model, save_model
@@ -30,7 +33,17 @@ NETWORKS: dict[str, ModelConfig] = {
     "tiny": model_config("fcn8s_alexnet", num_classes=3, width=1 / 8, skips=False),
     "four channels": model_config("nyud-fcn32s-color-d", width=1 / 16),
 }
-_FOLDER = Path(mkdtemp(prefix="fullyconv-"))
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # the same in all workers
+_FOLDER = Path(gettempdir(), f"fullyconv-{_RUN}") if _RUN else Path(mkdtemp(prefix="fullyconv-"))
+
+
+def _once(path: Path, make: Callable[[Path], object]) -> Path:
+    """A file, made by whichever worker comes first."""
+    _FOLDER.mkdir(exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            make(path)
+    return path
 
 
 def header_of(config: ModelConfig) -> Header:
@@ -53,9 +66,7 @@ def header_of(config: ModelConfig) -> Header:
     )
 
 
-@cache
-def checkpoint(name: str) -> Path:
-    """A network of random weights."""
+def _save(name: str, path: Path) -> None:
     torch.manual_seed(0)
     config = NETWORKS[name]
     model = create_model(config)
@@ -65,14 +76,17 @@ def checkpoint(name: str) -> Path:
         if "score" in key:  # features are positive: without this, one class is everywhere
             values = parameter.detach()
             values -= values.mean(1, keepdim=True) if values.ndim == 4 else values.clone()
-    path = _FOLDER / f"{name}.safetensors"
     save_model(model, path, header=header_of(config))
-    return path
+
+
+@cache
+def checkpoint(name: str) -> Path:
+    """A network of random weights."""
+    return _once(_FOLDER / f"{name}.safetensors", lambda path: _save(name, path))
 
 
 @cache
 def onnx_file(name: str) -> Path:
     """The same as .onnx."""
-    path = checkpoint(name).with_suffix(".onnx")
-    write_onnx(load_model(checkpoint(name)), header_of(NETWORKS[name]), path)
-    return path
+    model, header = load_model(checkpoint(name)), header_of(NETWORKS[name])
+    return _once(_FOLDER / f"{name}.onnx", lambda path: write_onnx(model, header, path))

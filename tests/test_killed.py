@@ -55,7 +55,7 @@ def files(folder: Path) -> set[tuple[str, int]]:
 def killed_until_done(data: Path, out: Path, rng: random.Random) -> int:
     """Begin, and go on after each SIGKILL, until the run ends by itself; returns the kills.
 
-    After ten it is left alone: on a slow machine a step would be gained by each, and a minute lost.
+    After four it is left alone: on a slow machine each would gain a step, and take a minute.
     """
     kills = 0
     while True:
@@ -65,7 +65,7 @@ def killed_until_done(data: Path, out: Path, rng: random.Random) -> int:
         process.start()
         while process.is_alive() and files(out) == before:
             time.sleep(0.001)  # until it has begun to write
-        process.join(rng.uniform(0, 0.5) if kills < 10 else None)
+        process.join(rng.uniform(0, 0.5) if kills < 4 else None)
         if process.exitcode is not None:
             assert process.exitcode == 0
             return kills
