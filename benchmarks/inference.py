@@ -3,7 +3,6 @@
     python benchmarks/inference.py                         FCN-8s-VGG16, reference geometry, 375x500
     python benchmarks/inference.py --model my.safetensors  with trained weights
     python benchmarks/inference.py --model camvid --geometry same --size 360 480
-    python benchmarks/inference.py --claim                 the paper's, section 3.1
 
 Each row runs in a process of its own, one after the other, so that thread pools and peak memory are
 its own. Shown are the best of several repeats; the processors' time of one, which says
@@ -11,6 +10,7 @@ something even where others use the machine; its ratio to the fastest peer of th
 the share that the operations needed (those of the elided network) would take of the time at the
 measured peak of a matrix product; peak memory; and how many labels are those of float32. Random
 weights keep their activations' size, but their labels mean little: give a trained model for those.
+The paper's own claim, section 3.1, is measured by `fcn study dense-inference`.
 """
 
 from __future__ import annotations
@@ -156,15 +156,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", nargs="*", help="only those that have one of these in their name")
-    parser.add_argument("--claim", action="store_true", help="the paper's section 3.1 instead")
     parser.add_argument("--row", help="internal: measure this one, print JSON")
     parser.add_argument("--folder", type=Path, help="internal: for files")
     options = parser.parse_args()
-    if options.claim:
-        from fullyconv.study.dense_inference import dense_inference
-
-        print(dense_inference("alexnet", (500, 500), repeats=options.repeats).table())
-    elif options.row:
+    if options.row:
         row = (ROWS | CUDA_ROWS)[options.row]
         print(json.dumps(measure(row, options)))
     else:
