@@ -18,6 +18,7 @@ from fullyconv.data.folder import FolderDataset, Sample
 from fullyconv.data.prepare import PREPARERS
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import Evaluation, Tally, evaluate, score
+from fullyconv.files import write_json
 from fullyconv.labels import CAMVID, LABEL_SPACES, NYUDV2_39, PASCAL_CONTEXT, LabelSpace
 from fullyconv.metrics import ConfusionMatrix
 from fullyconv.prediction.prediction import Prediction
@@ -136,6 +137,60 @@ def test_scores_files_and_worst_pictures(scenes: Path, tmp_path: Path) -> None:
     assert sorted(alone.values())[:2] == pytest.approx([iou for _, iou in result.worst])
 
 
+def test_a_data_set_of_other_classes_is_no_truth(scenes: Path) -> None:
+    """Its ids would be compared as numbers, and every class with a stranger."""
+    write_json(scenes / "classes.json", {"categories": CAMVID.categories[:9]})
+    with pytest.raises(
+        FullyConvError,
+        match=r"other classes than camvid \(without pedestrian, bicyclist\); the truth must have",
+    ):
+        evaluate("camvid", scenes, progress=False)
+    with pytest.raises(FullyConvError, match="the truth must have the model's classes"):
+        evaluate("camvid", scenes / "val", split="", progress=False)
+    write_json(scenes / "classes.json", {"categories": CAMVID.categories[::-1]})
+    with pytest.raises(FullyConvError, match=r"\(in another order\); the truth must"):
+        evaluate("camvid", scenes, progress=False)
+    write_json(scenes / "classes.json", {"categories": ["wall"]})
+    with pytest.raises(
+        FullyConvError, match=r"\(without sky, .*, \.\.\., with wall\); the truth must"
+    ):
+        evaluate("camvid", scenes, progress=False)
+
+
+def test_the_ids_of_the_truth_are_the_data_sets(scenes: Path) -> None:
+    """The same classes under other ids, as fcn data prepare writes those of NYUDv2."""
+    expected = evaluate("camvid", scenes, progress=False)
+    write_json(
+        scenes / "classes.json",
+        {"categories": CAMVID.categories, "raw_ids": [*range(1, 12)], "void": [0]},
+    )
+    for path in (scenes / "val" / "labels").iterdir():
+        ids = np.array(Image.open(path))
+        Image.fromarray(np.where(ids == 11, 0, ids + 1).astype(np.uint8)).save(path)
+    found = evaluate("camvid", scenes, progress=False)
+    assert (found.metrics.matrix == expected.metrics.matrix).all()
+
+
+def test_what_a_model_takes_for_void_may_be_a_class_of_the_data(scenes: Path) -> None:
+    expected = evaluate("camvid", scenes, progress=False)
+    write_json(scenes / "classes.json", {"categories": [*CAMVID.categories, "animal"]})
+    found = evaluate("camvid", scenes, progress=False)  # 11 is void to it
+    assert (found.metrics.matrix == expected.metrics.matrix).all()
+
+
+def test_each_head_has_classes_of_its_own(two_heads: Path, tmp_path: Path) -> None:
+    for kind in ("images", "labels", "geometric"):
+        (tmp_path / kind).mkdir()
+        shape = (40, 40, 3) if kind == "images" else (40, 40)
+        Image.fromarray(np.ones(shape, np.uint8)).save(tmp_path / kind / "a.png")
+    geometric = {"categories": ["sky", "horizontal", "vertical"], "raw_ids": [1, 2, 3], "void": [0]}
+    write_json(tmp_path / "classes-geometric.json", geometric)
+    assert evaluate(two_heads, tmp_path, split="", progress=False).metrics.matrix.sum() == 1600
+    write_json(tmp_path / "classes-geometric.json", {"categories": ["flat", "steep"]})
+    with pytest.raises(FullyConvError, match=r"without sky, .* with flat, steep\); the truth must"):
+        evaluate(two_heads, tmp_path, split="", progress=False)
+
+
 def test_a_protocol_says_split_and_classes(scenes: Path) -> None:
     with pytest.raises(FullyConvError, match="test: expected the folders images/ and labels/"):
         evaluate("camvid", scenes, rule="camvid-test", progress=False)
@@ -145,7 +200,7 @@ def test_a_protocol_says_split_and_classes(scenes: Path) -> None:
     assert result.to_dict()["rule"].startswith(PROTOCOLS["camvid-test"].description)
     with pytest.raises(FullyConvError, match="for the 40 classes of 'nyud', but the model has 11"):
         evaluate("camvid", scenes, rule="nyudv2-test", progress=False)
-    with pytest.raises(FullyConvError, match=r"has 39 classes \(otherprop\)"):
+    with pytest.raises(FullyConvError, match=r"has 39 classes \(without otherprop\)"):
         protocol("nyudv2-test").check(NYUDV2_39)
     with pytest.raises(UsageError, match="no protocol 'camvid-tset'. Did you mean camvid-test"):
         evaluate("camvid", scenes, rule="camvid-tset", progress=False)

@@ -18,6 +18,7 @@ from fullyconv.checkpoint import Header
 from fullyconv.config import Mask
 from fullyconv.data.folder import FolderDataset, Sample, is_list
 from fullyconv.data.masking import Masking
+from fullyconv.data.sources import open_truth
 from fullyconv.errors import UsageError
 from fullyconv.files import write_json
 from fullyconv.images import save_image
@@ -295,9 +296,7 @@ def evaluate(
         counted.check(header.labels)
         split = counted.split
     hidden = _masking(header, mask, foreground)
-    dataset = FolderDataset(
-        data, split, header.labels, header.preprocess.inputs, header.heads, hidden
-    )
+    dataset = open_truth(data, split, header, os.fspath(model), hidden)
     tally = Tally(dataset.spaces, counted.void_ids if counted else (), boundary, worst)
     tally = score(predictor, dataset, tally, progress=progress)
     about: dict[str, Any] = {

@@ -235,6 +235,47 @@ class LabelSpace:
             raise FullyConvError(f"the label space is not readable: {error!r}") from error
 
 
+def refuse_other_classes(model: LabelSpace, named: object, truth: LabelSpace, data: object) -> None:
+    """Raise if predictions and truth are not of the same classes, whatever their ids in files.
+
+    Args:
+        model: The classes predicted.
+        named: Model, or folder of predictions.
+        truth: The classes of the truth.
+        data: Where that lies.
+
+    Raises:
+        FullyConvError: If they are not; says which are on either side alone.
+    """
+    if truth.categories != model.categories:
+        how = difference(model.categories, truth.categories)
+        raise FullyConvError(
+            f"{data} has other classes than {named} ({how}); the truth must have the model's "
+            "classes, of the same names in the same order"
+        )
+
+
+def difference(known: Sequence[str], other: Sequence[str]) -> str:
+    """How other classes differ from known ones.
+
+    Example:
+        >>> difference(("wall", "floor"), ("wall", "crack"))
+        'without floor, with crack'
+        >>> difference(("wall", "floor"), ("floor", "wall"))
+        'in another order'
+    """
+    sides = {
+        "without": [name for name in known if name not in other],
+        "with": [name for name in other if name not in known],
+    }
+    said = [
+        f"{side} {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        for side, names in sides.items()
+        if names
+    ]
+    return ", ".join(said) or "in another order"
+
+
 def _list(values: Any) -> list[Any] | tuple[Any, ...]:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r} is not a list")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
-from fullyconv.labels import LABEL_SPACES, LabelSpace
+from fullyconv.labels import LABEL_SPACES, LabelSpace, difference
 
 MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 """The paper's four numbers in the order of its tables, as ``Metrics`` names them."""
@@ -83,11 +83,10 @@ class Protocol:
         """
         wanted, given = LABEL_SPACES[self.labels].categories, labels.categories
         if wanted != given:
-            other = sorted({*wanted} ^ {*given})
-            shown = ", ".join(other[:5]) or "in another order"
+            how = difference(wanted, given)
             raise FullyConvError(
                 f"the protocol is for the {len(wanted)} classes of {self.labels!r}, but the model "
-                f"has {len(given)} classes ({shown}); score it without --protocol"
+                f"has {len(given)} classes ({how}); score it without --protocol"
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fullyconv.checkpoint import Header
 from fullyconv.data.folder import FolderDataset
+from fullyconv.data.sources import open_truth
 from fullyconv.errors import FullyConvError
 from fullyconv.evaluation import Tally, score
 from fullyconv.images import take_photo
@@ -75,7 +76,7 @@ class Pictures:
         self.dataset: FolderDataset | None = None
         inputs = header.preprocess.inputs
         if (Path(folder) / "labels").is_dir():
-            self.dataset = FolderDataset(folder, "", header.labels, inputs, header.heads)
+            self.dataset = open_truth(folder, "", header, "the model")
         elif inputs != ("images",):
             raise FullyConvError(
                 f"{folder}: this network takes {', '.join(inputs)}; give a data set's folder with "

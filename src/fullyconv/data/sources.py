@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from fullyconv.bands import read_bands
+from fullyconv.checkpoint import Header
 from fullyconv.config import DataConfig, Heads, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset, split_pictures
@@ -15,7 +17,7 @@ from fullyconv.data.masking import Masking
 from fullyconv.data.statistics import band_statistics
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.images import opened
-from fullyconv.labels import LABEL_SPACES, LabelSpace
+from fullyconv.labels import LABEL_SPACES, LabelSpace, refuse_other_classes
 from fullyconv.networks import preprocess_for
 from fullyconv.preprocess import Preprocess
 
@@ -87,6 +89,58 @@ def read_label_space(path: Path) -> LabelSpace:
         raise FullyConvError(f"{path}: cannot be read as JSON like {example} ({error})") from error
     except FullyConvError as error:
         raise FullyConvError(f"{path}: {error}") from error
+
+
+def classes_file(folder: Path, name: str = CLASSES) -> Path | None:
+    """The file that says the classes of a data set, or of one of its splits; None without one."""
+    is_split = (folder / "labels").is_dir()
+    near = [folder, folder.absolute().parent] if is_split else [folder]
+    return next((path / name for path in near if (path / name).is_file()), None)
+
+
+def open_truth(
+    root: str | os.PathLike[str],
+    split: str,
+    header: Header,
+    model: object,
+    masking: Masking | None = None,
+) -> FolderDataset:
+    """Pictures to score a model on, whose labels are read as the data set says, if it does.
+
+    Args:
+        root: Data set folder.
+        split: As of :class:`~fullyconv.data.folder.FolderDataset`.
+        header: Says the model's classes and inputs.
+        model: Its name, for errors.
+        masking: What is hidden of each picture.
+
+    Raises:
+        FullyConvError: If a folder is not as expected, or its classes are not the model's.
+    """
+    labels = _truth(header.labels, model, Path(root), CLASSES)
+    heads = {
+        name: _truth(space, model, Path(root), f"classes-{name}.json")
+        for name, space in header.heads.items()
+    }
+    return FolderDataset(root, split, labels, header.preprocess.inputs, heads, masking)
+
+
+def _truth(model: LabelSpace, named: object, root: Path, file: str) -> LabelSpace:
+    """The model's classes by the ids of the data set; what was void to the model is void."""
+    path = classes_file(root, file)
+    if path is None:
+        return model
+    truth = read_label_space(path)
+    unknown = [
+        name
+        for name, raw in zip(truth.categories, truth.raw_ids, strict=True)
+        if name not in model.categories and raw in model.void
+    ]
+    if truth.num_classes - len(unknown) == model.num_classes:
+        truth = truth.without(unknown)
+    refuse_other_classes(model, named, truth, root)
+    void = {*truth.void, *model.void} - {*truth.raw_ids}
+    return replace(truth, palette=model.palette, void=tuple(sorted(void)))
 
 
 _OPTIONAL = {"palette": (), "raw_ids": (), "void": None}

@@ -10,10 +10,10 @@ from typing import Any
 
 from fullyconv.data.exporters.layout import classes_of
 from fullyconv.data.importers.source import Pictures, is_picture, walk
-from fullyconv.data.sources import CLASSES, read_label_space
+from fullyconv.data.sources import CLASSES, classes_file, read_label_space
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, opened
-from fullyconv.labels import LABEL_SPACES, LabelSpace
+from fullyconv.labels import LABEL_SPACES, LabelSpace, refuse_other_classes
 from fullyconv.prediction.journal import LINES
 from fullyconv.serve.view_folder import File, Folder, Item
 
@@ -58,11 +58,8 @@ def open_folder(
     if truth is not None:
         items, true_space, reference = _with_truth(items, truth, classes)
     space = _predicted_space(root, items[0], classes, true_space)
-    if true_space is not None and true_space.categories != space.categories:
-        raise FullyConvError(
-            f"{root} has the classes {', '.join(space.categories[:5])}, ..., but {truth} "
-            f"{', '.join(true_space.categories[:5])}, ...; the truth must have the model's classes"
-        )
+    if true_space is not None:
+        refuse_other_classes(space, root, true_space, truth)
     shown = _with_photos(root, items, names, images)
     return _listed(root, shown, space, true_space or space, reference)
 
@@ -86,9 +83,8 @@ def _splits(root: Path) -> list[Path]:
 
 def _classes_near(root: Path) -> LabelSpace:
     """The classes of a data set, also if one of its splits was given."""
-    for path in (root / CLASSES, root.absolute().parent / CLASSES):
-        if path.is_file():
-            return read_label_space(path)
+    if path := classes_file(root):
+        return read_label_space(path)
     raise FullyConvError(
         f"{root}: no {CLASSES} says what its labels mean; name the classes with --classes: a "
         f"classes.json, a checkpoint or one of {', '.join(LABEL_SPACES)}"
