@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -217,7 +218,7 @@ def test_a_recipes_preprocessing_must_be_that_of_the_weights(tmp_path: Path) -> 
     theirs = replace(
         run, model=replace(run.model, backbone="vgg16_torchvision"), backbone_weights=weights
     )
-    with pytest.raises(UsageError, match="know RGB .*'voc-fcn32s' gives them BGR .* auto"):
+    with pytest.raises(UsageError, match="know RGB .*'voc-fcn32s', gives them BGR .* auto"):
         imagenet(theirs)
     fitting = replace(theirs, data=replace(run.data, preprocess="auto"))
     found = imagenet(fitting)
@@ -232,6 +233,61 @@ def test_a_checkpoint_of_other_pictures_is_no_start(tmp_path: Path) -> None:
     save_model(create_model(config), tmp_path / "a.safetensors", header=header)
     run = replace(recipe("voc-fcn16s"), init_from=(str(tmp_path / "a.safetensors"),))
     run = replace(run, model=replace(config, stride=16))
-    with pytest.raises(UsageError, match=r"a.safetensors: they know RGB pictures times 0.017"):
+    with pytest.raises(
+        UsageError,
+        match=r"a.safetensors: weights of vgg16_torchvision that know RGB .* 0.0171, .*auto",
+    ):
         start(create_model(run.model), run, print)
     start(create_model(run.model), replace(run, data=replace(run.data, preprocess="auto")), print)
+
+
+def test_a_checkpoint_of_another_backbone_is_named_as_the_cause() -> None:
+    """The preprocessing is auto already: to set it would change nothing."""
+    run = replace(recipe("finetune"), init_from=("camvid",))
+    run = replace(run, model=replace(run.model, backbone="vgg16_torchvision"))
+    with pytest.raises(
+        UsageError,
+        match="camvid: weights of efficientnet_lite0 that .*; set --model.backbone efficientnet_l",
+    ):
+        imagenet(run)  # before the data are read
+    own = replace(run, model=replace(run.model, backbone="efficientnet_lite0"))
+    assert imagenet(own) is None
+    caffes = replace(own, data=replace(own.data, preprocess="voc-fcn8s"))
+    with pytest.raises(
+        UsageError, match="set --data.preprocess auto, which is that of efficientnet"
+    ):
+        imagenet(caffes)
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({"width": 1 / 16}, False),
+        ({"stride": 8, "skips": False}, True),
+        ({"num_classes": 3}, True),
+        ({"in_channels": 4}, True),
+        ({"in_channels": 4, "width": 1 / 16}, False),
+        ({"geometry": "same", "upsample": "learned"}, True),
+    ],
+)
+def test_a_start_must_fill_the_backbone(
+    tmp_path: Path, change: dict[str, Any], fits: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a network is trained for hours whose weights are nearly all at random."""
+    config = replace(recipe("voc-fcn16s").model, width=1 / 32)
+    header = Header(model=config, labels=VOC, preprocess=preprocess_for("vgg16"))
+    save_model(create_model(config), tmp_path / "a.safetensors", header=header)
+    run = replace(
+        recipe("voc-fcn8s"),
+        model=replace(config, **change),
+        init_from=(str(tmp_path / "a.safetensors"),),
+    )
+    if not fits:
+        with pytest.raises(
+            FullyConvError,
+            match=r"a.safetensors: fills only a part of vgg16 \(.*missing.*--partial-weights",
+        ):
+            start(create_model(run.model), run, print)
+        run = replace(run, partial_weights=True)
+    assert start(create_model(run.model), run, print) == "a.safetensors"
+    assert "copied" in capsys.readouterr().out

@@ -267,8 +267,8 @@ class Recipe:
     backbone_weights: str = "auto"
     """ImageNet weights: auto, or a file (.safetensors, .pth, .caffemodel)."""
     partial_weights: bool = False
-    """Take ImageNet weights that lack layers of the backbone (VGG16's fc6 and fc7, nine tenths of
-    it), which then start at random; without it, such a file is refused."""
+    """Take weights that lack layers of the backbone (VGG16's fc6 and fc7, nine tenths of it), which
+    then start at random; without it, such a file is refused."""
     tensorboard: bool = False
     """Also write TensorBoard events into the run folder; pip install "fullyconv[track]"."""
     licence: str = "not stated"

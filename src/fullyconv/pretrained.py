@@ -48,39 +48,65 @@ def start(
         FullyConvError: If there are no weights, they do not fit, or lack layers of the backbone and
             the recipe does not allow that.
     """
+    weights = weights or imagenet(recipe)
     if recipe.init_from:
         parts = [model]
         if len(recipe.init_from) > 1:
             assert isinstance(model, LateFusion)  # Recipe has seen to it
             parts = list(model.streams.values())
         for part, start_from in zip(parts, recipe.init_from, strict=True):
-            _refuse_other_pictures(
-                recipe, read_header(model_path(start_from)).preprocess, start_from
-            )
-            say(f"from {start_from}: {transplant(part, load_model(start_from))}")
+            source = load_model(start_from)
+            report = transplant(part, source)
+            if _lacks_backbone(part, source, report):
+                _refuse_part(recipe, start_from, report, "a checkpoint of such a network")
+            say(f"from {start_from}: {report}")
         return ", ".join(Path(start_from).name for start_from in recipe.init_from)
-    weights = weights or imagenet(recipe)
     if weights is None:
         return "random"
     path = weights.path
     reports = [weights.fill(m) for m in model.modules() if isinstance(m, Backbone)]
-    if reports[0].missing and not recipe.partial_weights:
-        raise FullyConvError(
-            f"{path}: fills only a part of {recipe.model.backbone} ({reports[0]}), and what is "
-            "missing would start at random; name a file that holds the whole classifier "
-            "(fcn weights list), or take this one knowingly with --partial-weights"
-        )
+    if reports[0].missing:
+        whole = "a file that holds the whole classifier (fcn weights list)"
+        _refuse_part(recipe, path, reports[0], whole)
     say(f"from {path}: {reports[0]}")
     return f"{path.name} ({reports[0]})"
+
+
+def _refuse_part(recipe: Recipe, path: object, report: SurgeryReport, whole: str) -> None:
+    """Raise where a part of the backbone would start at random, unless the recipe allows it."""
+    if not recipe.partial_weights:
+        raise FullyConvError(
+            f"{path}: fills only a part of {recipe.model.backbone} ({report}), and what is missing "
+            f"would start at random; name {whole}, or take this one knowingly with "
+            "--partial-weights"
+        )
+
+
+def _lacks_backbone(network: nn.Module, source: nn.Module, report: SurgeryReport) -> bool:
+    """Whether a network's backbone was not filled but for layers of other input channels."""
+    homes = [name for name, part in network.named_modules() if isinstance(part, Backbone)]
+    wanted, given = network.state_dict(), source.state_dict()
+    return any(
+        name not in given
+        or wanted[name].ndim != given[name].ndim
+        or wanted[name].shape[:1] + wanted[name].shape[2:]
+        != given[name].shape[:1] + given[name].shape[2:]
+        for name in report.missing
+        if any(name.startswith(f"{home}.") for home in homes)
+    )
 
 
 def imagenet(recipe: Recipe) -> BackboneWeights | None:
     """The ImageNet weights that a recipe starts from; None if it starts from something else.
 
     Raises:
-        UsageError: If the recipe goes on from another one, whose result is not named.
+        UsageError: If the recipe goes on from another one, whose result is not named, or gives what
+            it starts from other pictures than that knows.
         FullyConvError: If there are no weights.
     """
+    for start_from in recipe.init_from:
+        header = read_header(model_path(start_from))
+        _refuse_other_pictures(recipe, header.preprocess, start_from, header.model.backbone)
     if recipe.init_from or recipe.from_scratch:
         return None
     if recipe.continues:
@@ -89,27 +115,38 @@ def imagenet(recipe: Recipe) -> BackboneWeights | None:
             "its checkpoint by --init-from, or import the authors' by fcn weights import"
         )
     own = preprocess_for(recipe.model.backbone)
-    _refuse_other_pictures(recipe, own, f"the ImageNet weights of {recipe.model.backbone}")
+    _refuse_other_pictures(recipe, own, "the ImageNet weights", recipe.model.backbone)
     otherwise = "--backbone-weights FILE, or start from random weights with --from-scratch"
     return find_weights(recipe.model.backbone, recipe.backbone_weights, otherwise)
 
 
-def _refuse_other_pictures(recipe: Recipe, known: Preprocess, weights: object) -> None:
+def _refuse_other_pictures(recipe: Recipe, known: Preprocess, weights: str, of: str) -> None:
     """Raise if a recipe turns colours round, or scales them, as the weights never saw them.
 
     Another mean is none of that: the paper's nets of other data start from those of VOC.
+
+    Args:
+        recipe: Names the backbone and the preprocessing.
+        known: The preprocessing of the weights.
+        weights: What they are called.
+        of: Their own backbone.
     """
-    data = recipe.data
+    data, backbone = recipe.data, recipe.model.backbone
     if "bands" in (*known.inputs, *data.inputs):
         return
-    chosen = preprocess_for(recipe.model.backbone, data.preprocess, data.inputs)
+    chosen = preprocess_for(backbone, data.preprocess, data.inputs)
     colours = "images" in known.inputs and "images" in chosen.inputs
     if colours and (chosen.order != known.order or not 0.5 < _gain(chosen) / _gain(known) < 2):
+        what = f"set --data.preprocess auto, which is that of {backbone}"
+        if of != backbone:
+            what = f"set --model.backbone {of}, or start from weights of {backbone}"
+        elif data.preprocess == "auto":
+            what = "set --data.preprocess as it was when they were trained"
         raise UsageError(
-            f"{weights}: they know {known.order} pictures times {_gain(known):.3g}, and the "
-            f"recipe's preprocessing {data.preprocess!r} gives them {chosen.order} times "
-            f"{_gain(chosen):.3g}; set --data.preprocess auto, which is the backbone's, and "
-            "--model.backbone to the one that they are of"
+            f"{weights}: weights of {of} that know {known.order} pictures times "
+            f"{_gain(known):.3g}, and the recipe, whose backbone is {backbone} and whose "
+            f"preprocessing {data.preprocess!r}, gives them {chosen.order} times "
+            f"{_gain(chosen):.3g}; {what}"
         )
 
 
