@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import fullyconv
-from fullyconv.checkpoint import Header, load_model, read_header, save_model
+from fullyconv.checkpoint import Header, load_model, model_path, read_header, save_model
+from fullyconv.data.exporters.layout import classes_of
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.labels import CAMVID, LABEL_SPACES
 from fullyconv.models.create import create_model
+from fullyconv.network_info import info
 from fullyconv.networks import model_config
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.preprocess import CAFFE, EFFICIENTNET_LITE
@@ -207,3 +209,44 @@ def test_a_network_in_memory_is_no_model_to_open() -> None:
     for what in (load_model, Predictor, lambda given: evaluate(given, "data")):
         with pytest.raises(UsageError, match="this FCN is neither; .*save_model.*ConfusionMatrix"):
             what(model)
+
+
+def test_a_run_folder_stands_for_its_best_network(path: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "samples").mkdir(parents=True)
+    (run / "log.jsonl").touch()
+    for use in (model_path, read_header, load_model, Predictor):
+        with pytest.raises(
+            FullyConvError, match=r"run: this run has scored no network yet; .*--res"
+        ):
+            use(run)
+    (run / "best.safetensors").write_bytes(path.read_bytes())
+    assert model_path(str(run)) == run / "best.safetensors"
+    assert read_header(run) == HEADER
+    assert load_model(run).state_dict().keys() == load_model(path).state_dict().keys()
+    assert Predictor(run).header == HEADER
+    assert classes_of(tmp_path, str(run)) == HEADER.labels
+    assert info(str(run)) == info(path)
+
+
+def test_other_folders_are_no_networks(scenes: Path) -> None:
+    with pytest.raises(FullyConvError, match="is no network, no run and no exported network; name"):
+        model_path(scenes / "val" / "images")
+    for data in (scenes, scenes / "val"):  # swapped
+        with pytest.raises(FullyConvError, match="is a data set, .*: fcn evaluate MODEL .* first"):
+            evaluate(data, "camvid")
+
+
+def test_what_to_name_in_place_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"PK" * 20)
+    with pytest.raises(FullyConvError, match="goes on .*; best.safetensors will lie beside it onc"):
+        read_header(tmp_path / "last.pt")
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(FullyConvError, match="the networks to use lie beside it: last.safeten"):
+        read_header(tmp_path / "last.pt")
+    file = tmp_path / "fcn8s.caffemodel"
+    file.write_bytes(b"\n\x05fcn8s" * 4)
+    with pytest.raises(
+        FullyConvError, match=r"Caffe's .* fcn weights import NETWORK .* --from .*fcn8s.caffemodel "
+    ):
+        read_header(file)

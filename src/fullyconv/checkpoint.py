@@ -23,7 +23,7 @@ from fullyconv.networks import SHIPPED_MODELS, named_like
 from fullyconv.preprocess import Preprocess
 from fullyconv.recipe_file import typed
 from fullyconv.report.classes import SCORES, percent
-from fullyconv.report.record import class_scores
+from fullyconv.report.record import BEST, LOG, SCORED, class_scores
 
 if TYPE_CHECKING:
     import torch
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 
 _KEY = "fullyconv"  # of the JSON text in the safetensors header
 _FORMAT = 1
+_DESCRIPTION = "fullyconv.json"  # in a folder for ncnn
 _EXPORTED = (".onnx", ".xml", ".bin", ".pt2")
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """The checkpoint of a shipped model's name, or the path given.
+    """The checkpoint of a shipped model's name, of a run folder the best, or the path given.
 
     Raises:
-        FullyConvError: If there is neither.
+        FullyConvError: If there is none.
         UsageError: If it is a network, or anything else that is no name and no path.
     """
     given: object = model
@@ -57,7 +58,33 @@ def model_path(model: str | os.PathLike[str]) -> Path:
         what = f"there is no such file, and no shipped model of that name ({shipped})"
         is_name = path.name == str(model) and not path.suffix
         raise FullyConvError(f"{model}: {what}{f'. {named_like(path.name)}' if is_name else ''}")
-    return path
+    return _in_folder(path) if path.is_dir() else path
+
+
+def _in_folder(path: Path) -> Path:
+    """The network of a run folder; an exported one as it is.
+
+    Raises:
+        FullyConvError: If it is neither.
+    """
+    if path.suffix == ".ncnn" or (path / _DESCRIPTION).is_file():
+        return path
+    if (path / BEST).is_file():
+        return path / BEST
+    if (path / LOG).is_file():
+        what = (
+            f"this run has scored no network yet; go on with it by fcn train --resume --out {path}"
+        )
+    elif any(folder.is_dir() for folder in (path / "images", *path.glob("*/images"))):
+        what = (
+            f"is a data set, where a model is needed: fcn evaluate MODEL {path} has the model first"
+        )
+    else:
+        what = (
+            "is no network, no run and no exported network; name a .safetensors file, the folder "
+            "of an fcn train or that of an fcn export --to ncnn"
+        )
+    raise FullyConvError(f"{path}: {what}")
 
 
 def is_checkpoint(name: str) -> bool:
@@ -172,12 +199,12 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """Read what a checkpoint says about itself, without its weights and without torch.
 
     Args:
-        path: The checkpoint, or the name of a shipped model.
+        path: The checkpoint, a run folder, or the name of a shipped model.
 
     Raises:
         FullyConvError: If the file is missing, damaged, or not a checkpoint of fullyconv.
     """
-    if path in SHIPPED_MODELS:
+    if path in SHIPPED_MODELS or Path(path).is_dir():
         path = model_path(path)
     if Path(path).suffix in _EXPORTED or Path(path).is_dir():
         raise FullyConvError(
@@ -189,13 +216,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         with Path(path).open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
             if not 2 <= length <= min(size - 8, _MAX_HEADER):
-                what = "this is no checkpoint (.safetensors), as fcn train writes them"
-                if Path(path).suffix == ".pt":
-                    what = (
-                        "from this a run goes on (fcn train --resume); the networks to use are "
-                        "best.safetensors and last.safetensors beside it"
-                    )
-                raise FullyConvError(f"{path}: {what}")
+                raise FullyConvError(f"{path}: {_instead(Path(path))}")
             metadata = json.loads(file.read(length)).get("__metadata__", {})
             text = metadata.get(_KEY)
     except OSError as error:
@@ -213,11 +234,27 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         raise FullyConvError(f"{path}: {error}") from error
 
 
+def _instead(path: Path) -> str:
+    """What a file is that is no checkpoint, and what to name in its place."""
+    if path.suffix == ".caffemodel":
+        return (
+            "these are Caffe's weights; fcn weights import NETWORK MODEL.safetensors --from "
+            f"{path} makes a checkpoint of those of a network of the release (fcn info lists them)"
+        )
+    if path.suffix == ".pt":
+        beside = [name for name in (BEST, SCORED) if (path.parent / name).is_file()]
+        networks = f"the networks to use lie beside it: {', '.join(beside)}"
+        if not beside:
+            networks = f"{BEST} will lie beside it once the run has come to a scoring"
+        return f"from this a run goes on (fcn train --resume); {networks}"
+    return "this is no checkpoint (.safetensors), as fcn train writes them"
+
+
 def load_model(path: str | os.PathLike[str]) -> nn.Module:
     """Build the network a checkpoint describes and load its weights.
 
     Args:
-        path: The checkpoint, or the name of a shipped model.
+        path: The checkpoint, a run folder, or the name of a shipped model.
 
     Returns:
         The network, in evaluation mode, float32.

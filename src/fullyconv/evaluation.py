@@ -269,7 +269,7 @@ def evaluate(
     and the first one writes it.
 
     Args:
-        model: Name of a shipped model, or a checkpoint.
+        model: Name of a shipped model, a checkpoint, or a run folder.
         data: Data set folder, which holds the split's folder.
         split: Sub-folder with ``images/`` and ``labels/``, or a list of names (``LISTS/val.txt``).
         rule: Name of a protocol (:data:`~fullyconv.protocols.PROTOCOLS`), which says the split.

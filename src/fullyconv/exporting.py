@@ -90,7 +90,7 @@ def export(
     not those of the network, nothing is left under its name.
 
     Args:
-        model: Name of a shipped model, or a checkpoint.
+        model: Name of a shipped model, a checkpoint, or a run folder.
         to: ``"onnx"``, ``"openvino"``, ``"torch"`` or ``"ncnn"``.
         out: File to write (for ncnn a folder); the model's name in the working folder, if not
             given.

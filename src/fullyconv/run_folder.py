@@ -14,7 +14,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.extras import optional
 from fullyconv.files import append_line, write_json, write_whole
 from fullyconv.images import save_image
-from fullyconv.report.record import flat_settings
+from fullyconv.report.record import BEST, LOG, SCORED, STATE, flat_settings
 from fullyconv.visualize import Pixels
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.best_path = path / "best.safetensors"
-        self.scored_path = path / "last.safetensors"
-        self.last_path = path / "last.pt"
-        self.log_path = path / "log.jsonl"
+        self.best_path = path / BEST
+        self.scored_path = path / SCORED
+        self.last_path = path / STATE
+        self.log_path = path / LOG
         self.speed_path = path / "speed.jsonl"
         self._events: SummaryWriter | None = None
 

@@ -59,7 +59,7 @@ def _evaluate(
     They are printed; --out also writes them.
 
     Args:
-        model: Name of a shipped model (camvid, nyudv2), or a checkpoint.
+        model: Name of a shipped model (camvid, nyudv2), a checkpoint, or a run folder.
         data: Data set folder, which holds the split's folder.
         split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself;
             or a list of names, LISTS/val.txt, as fcn data split --lists writes it.

@@ -20,7 +20,7 @@ def export(
     """Write a model for another engine, and check that it says the same.
 
     Args:
-        model: Name of a shipped model (camvid, nyudv2), or a checkpoint.
+        model: Name of a shipped model (camvid, nyudv2), a checkpoint, or a run folder.
         to: Engine.
         out: File to write; the model's name in this folder, if not given.
         size: HEIGHTxWIDTH of the only pictures it shall take; without, it takes any.

@@ -46,8 +46,8 @@ def predict(
         sources: Photographs and films: files, folders (with their sub-folders), patterns, lists
             (NAME.txt or @NAME, a path on each line), https addresses, camera:0, and - for the
             standard input.
-        model: Name of a shipped model (camvid: streets; nyudv2: rooms), a checkpoint, or what
-            fcn export wrote.
+        model: Name of a shipped model (camvid: streets; nyudv2: rooms), a checkpoint, a run
+            folder, or what fcn export wrote.
         out: Folder for the results; - writes the one result to the standard output.
         save: Any of mask, color, overlay and probs, comma-separated; auto: mask,overlay, and mask
             to the standard output.

@@ -21,7 +21,8 @@ def serve(
     """Serve a model over HTTP, with a web page to try it.
 
     Args:
-        model: Name of a shipped model (camvid, nyudv2), a checkpoint, or what fcn export wrote.
+        model: Name of a shipped model (camvid, nyudv2), a checkpoint, a run folder, or what
+            fcn export wrote.
         settings: Address and limits.
         runtime: Engine: torch, torch-compiled, onnx, openvino, ncnn; auto takes the fastest.
         precision: float32, or bfloat16 (openvino, torch).

@@ -57,7 +57,7 @@ def predict(
     Args:
         sources: One or several files, folders, patterns, list files, addresses, ``camera:0``;
             see :func:`~fullyconv.prediction.photos.find_photos`. Sub-folders are kept.
-        model: Name of a shipped model, a checkpoint, or what ``fcn export`` wrote.
+        model: Name of a shipped model, a checkpoint, a run folder, or what ``fcn export`` wrote.
         out: Folder for the results, ``predictions.jsonl``, and ``predictions.json``.
         save: Any of mask, color, overlay and probs, comma-separated.
         runtime: Engine; ``"auto"`` takes the one that is done first.

@@ -30,8 +30,8 @@ class Predictor:
     """A model ready to label photographs of any size.
 
     Args:
-        model: Name of a shipped model (``"camvid"``), or path of a checkpoint or of what
-            ``fcn export`` wrote.
+        model: Name of a shipped model (``"camvid"``), or path of a checkpoint, a run folder
+            or what ``fcn export`` wrote.
         runtime: Engine: torch, torch-compiled, onnx, openvino or ncnn; ``"auto"`` takes the one
             that is done first (:func:`~fullyconv.runtimes.open.open_runtime`).
         precision: ``"float32"`` or ``"bfloat16"``.

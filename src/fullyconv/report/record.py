@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from fullyconv.config import network_name
 from fullyconv.labels import LABEL_SPACES, Color
 
+LOG, STATE = "log.jsonl", "last.pt"
+BEST, SCORED = "best.safetensors", "last.safetensors"
+"""The networks of a run folder: the best scored so far, and the last scored."""
+
 Numbers = NDArray[np.float64]
 
 SPEED = ("pictures_per_second", "data_wait", "memory_gib")
@@ -117,7 +121,7 @@ def read_run(folder: Path) -> RunRecord:
     speeds = {line["step"]: line for line in _log_lines(folder / "speed.jsonl")}
     lines = [
         {**speeds.get(line["step"], {}), **line} if "loss" in line else line
-        for line in _log_lines(folder / "log.jsonl")
+        for line in _log_lines(folder / LOG)
     ]
     return RunRecord(
         path=folder,

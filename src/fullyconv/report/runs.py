@@ -16,7 +16,7 @@ from fullyconv.errors import FullyConvError
 from fullyconv.report.charts import Line, legend_key, line_chart, number_text, smooth
 from fullyconv.report.classes import SCORES, classes, percent
 from fullyconv.report.page import sample_figure, table, write_page
-from fullyconv.report.record import Numbers, RunRecord, number, read_run
+from fullyconv.report.record import LOG, Numbers, RunRecord, number, read_run
 
 SPREAD = 50  # ratio of highest to lowest loss from which its axis is logarithmic
 
@@ -78,10 +78,10 @@ def compare(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
 
 
 def _with_log(folder: Path) -> RunRecord:
-    log = folder / "log.jsonl"
+    log = folder / LOG
     if not log.is_file():
         raise FullyConvError(
-            f"{folder}: holds no log.jsonl, so it is no run folder; give folders that training "
+            f"{folder}: holds no {LOG}, so it is no run folder; give folders that training "
             "was told by --out"
         )
     run = read_run(folder)

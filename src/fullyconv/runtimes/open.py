@@ -53,8 +53,8 @@ def open_runtime(
     """Open a model with an engine.
 
     Args:
-        model: Name of a shipped model, a checkpoint (.safetensors), or what ``fcn export`` wrote:
-            an .onnx or .xml file, or an ncnn folder.
+        model: Name of a shipped model, a checkpoint (.safetensors), a run folder (its best), or
+            what ``fcn export`` wrote: an .onnx or .xml file, or an ncnn folder.
         runtime: Engine; ``"auto"`` takes, of those that are installed and can open the model,
             the one that is done first (:mod:`fullyconv.runtimes.measured`).
         precision: ``"float32"``, or ``"bfloat16"``: faster on processors that multiply it, and

@@ -36,7 +36,7 @@ def serve(
     """Serve a model over HTTP until SIGTERM or Ctrl-C; what was taken by then is answered.
 
     Args:
-        model: Name of a shipped model, a checkpoint, or what ``fcn export`` wrote.
+        model: Name of a shipped model, a checkpoint, a run folder, or what ``fcn export`` wrote.
         settings: Address and limits; None for the default ones. Without a token there, that of the
             environment's FULLYCONV_TOKEN counts.
         runtime: Engine, as for :class:`~fullyconv.prediction.predictor.Predictor`.

@@ -130,7 +130,7 @@ def classes_of(root: Path, classes: str | None) -> LabelSpace:
     if classes in LABEL_SPACES:
         return LABEL_SPACES[classes]
     path = Path(classes)
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or path.is_dir():
         return read_header(path).labels
     if path.suffix == ".json":
         return read_label_space(path)
