@@ -457,6 +457,17 @@ def test_compare_says_what_it_cannot_use(tmp_path: Path) -> None:
     assert compare([good], out).exists()
 
 
+def test_a_folder_of_runs_stands_for_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in ("b", "a"):
+        log(tmp_path / "runs" / name, '{"step": 1, "loss": 1}')
+    log(tmp_path / "runs" / "begun", "")
+    both, named = (tmp_path / "both.html", tmp_path / "named.html")
+    compare([tmp_path / "runs"], both)
+    compare([tmp_path / "runs" / "a", tmp_path / "runs" / "b"], named)
+    assert both.read_text() == named.read_text()
+
+
 def _rgb(text: str) -> tuple[float, ...]:
     return tuple(int(text[i : i + 2], 16) / 255 for i in (1, 3, 5))
 

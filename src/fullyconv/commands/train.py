@@ -122,7 +122,7 @@ def _compare(
     """Draw runs together: losses, scores, and the settings in which they differ.
 
     Args:
-        runs: Run folders.
+        runs: Run folders, or a folder of them (runs), of which all are taken.
         out: The page to write.
     """
     from fullyconv.report.runs import compare

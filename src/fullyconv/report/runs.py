@@ -53,7 +53,7 @@ def compare(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
     """Show training runs beside each other on one page: curves, scores, and how they were set.
 
     Args:
-        folders: Run folders.
+        folders: Run folders, or folders of them: of these all runs that have begun.
         out: The page to write.
 
     Returns:
@@ -64,7 +64,7 @@ def compare(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
     """
     if not folders:
         raise FullyConvError("no run was given to compare; name at least one run folder")
-    runs = [_with_log(Path(folder)) for folder in folders]
+    runs = [_with_log(run) for folder in folders for run in _runs_in(Path(folder))]
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.path) for run in runs]
@@ -75,6 +75,12 @@ def compare(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
         f"{_differences(names, runs)}{_classes_together(names, runs)}"
     )
     return write_page(Path(out), title, body)
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The folder itself; if it holds no log, the runs in it that have a line of theirs."""
+    logs = [] if (folder / LOG).is_file() else sorted(folder.glob(f"*/{LOG}"))
+    return [log.parent for log in logs if log.stat().st_size] or [folder]
 
 
 def _with_log(folder: Path) -> RunRecord:
