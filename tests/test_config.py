@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,6 +254,20 @@ def test_other_recipes_are_refused() -> None:
     name = next(iter(RECIPES))
     with pytest.raises(UsageError, match=f"no recipe '{name[:-1]}'. Did you mean {name}"):
         recipe(name[:-1])
+    with pytest.raises(UsageError, match=r"Did you mean camvid-fcn8s-efficientnet_lite0\?$"):
+        recipe("camvid")
+    with pytest.raises(
+        UsageError, match=r"Did you mean siftflow-fcn32s, siftflow-.*, siftflow-fcn8s\?"
+    ):
+        recipe("siftflow")
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a folder without a recipe.json; fcn new .* writes one"):
+        recipe(str(tmp_path))
+    (tmp_path / "recipe.json").touch()
+    with pytest.raises(UsageError, match=r"is a folder with one in it: fcn train .*/recipe.json$"):
+        recipe(str(tmp_path))
 
 
 def test_configuration_needs_no_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe
@@ -178,7 +179,18 @@ def recipe(name: str) -> Recipe:
         11
     """
     if name not in RECIPES:
-        is_other = name in BACKBONES or name in model_names()
-        known = named_like(name) if is_other else did_you_mean(name, list(RECIPES))
-        raise UsageError(f"there is no recipe {name!r}. {known}")
+        raise UsageError(f"there is no recipe {name!r}. {_instead(name)}")
     return RECIPES[name][1]
+
+
+def _instead(name: str) -> str:
+    """Sentence on what a name may have meant that is no recipe's."""
+    if name in BACKBONES or name in model_names():
+        return named_like(name)
+    file = Path(name) / "recipe.json"
+    if file.is_file():
+        return f"{name} is a folder with one in it: fcn train {file}"
+    if Path(name).is_dir():
+        return f"{name} is a folder without a {file.name}; fcn new {name} writes one for a data set"
+    begun = [recipe for recipe in RECIPES if recipe.startswith(name)]
+    return f"Did you mean {', '.join(begun)}?" if begun else did_you_mean(name, list(RECIPES))
