@@ -111,6 +111,7 @@ def _narrow(name: str, width: float = 1.0, geometry: Geometry = "same") -> Backb
         (["predict", "x.jpg", "--save", "masks"], 2, "fcn: there is no output 'masks'"),
         (["predict", "x.jpg", "--runtime", "x"], 2, "fcn: there is no runtime 'x'"),
         (["evaluate", "camvid", "no/where"], 1, "fcn: no/where/val: expected the folders images/"),
+        (["evaluate", "nothing", "no/where"], 1, "fcn: nothing: there is no such file"),
         (["info", "fcn8s_vgg16", "--size", "0", "5"], 2, "fcn: the size is 0 x 5; a picture"),
         (["info", "voc-fcn"], 2, "fcn: there is no network 'voc-fcn'. Did you mean"),
         (["info", "vgg17"], 2, "fcn: there is no network 'vgg17'. Did you mean vgg16, fcn8s_vgg16"),
@@ -217,6 +218,24 @@ def test_train_and_evaluate_end_to_end(
     assert ".json" not in printed
     assert fcn(monkeypatch, *command.split()) == 1  # the folder holds a run
     assert "go on with it by --resume" in capsys.readouterr().err
+
+
+def test_what_evaluate_lacks_is_said_before_torch_is_loaded(scenes: Path) -> None:
+    lacking = (
+        (["camvid", scenes / "no"], "no/val: expected the folders"),
+        (["camvid", scenes, "--protocol", "camvid-test"], "test: expected the folders"),
+        ([scenes, "camvid"], "is a data set"),
+    )
+    for args, said in lacking:
+        code = (
+            f"import sys, fullyconv.cli\ntry: fullyconv.cli.run({['evaluate', *map(str, args)]})\n"
+            "except fullyconv.FullyConvError as error: print(error, 'torch' in sys.modules)"
+        )
+        shown = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        assert said in shown
+        assert shown.endswith("False\n")
 
 
 def test_the_protocols_are_listed_with_a_line_each(

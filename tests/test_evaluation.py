@@ -191,6 +191,15 @@ def test_each_head_has_classes_of_its_own(two_heads: Path, tmp_path: Path) -> No
         evaluate(two_heads, tmp_path, split="", progress=False)
 
 
+def test_a_folder_that_is_not_split_is_scored_as_a_whole(scenes: Path) -> None:
+    expected = evaluate("camvid", scenes, progress=False)
+    found = evaluate("camvid", scenes / "val", progress=False)
+    assert (found.metrics.matrix == expected.metrics.matrix).all()
+    assert found.about["data"] == str(scenes / "val")
+    with pytest.raises(FullyConvError, match="test: expected the folders .* has train, val$"):
+        evaluate("camvid", scenes, rule="camvid-test", progress=False)
+
+
 def test_a_protocol_says_split_and_classes(scenes: Path) -> None:
     with pytest.raises(FullyConvError, match="test: expected the folders images/ and labels/"):
         evaluate("camvid", scenes, rule="camvid-test", progress=False)

@@ -141,6 +141,8 @@ def test_two_files_of_one_name(tmp_path: Path, kind: str) -> None:
         ([], "train: expected the folders images/ and labels/ in it, but it does not exist"),
         (["train"], "train: expected the folders images/ and labels/ in it, but it holds nothing"),
         (["train/images", "train/masks"], "in it, but it holds images, masks$"),
+        (["images", "labels"], r"exist; .* in one piece, and fcn data split .* --out FOLDER puts"),
+        (["val/images", "val/labels", "test/images"], "but it does not exist; .* has val$"),
     ],
 )
 def test_missing_folders(tmp_path: Path, made: list[str], message: str) -> None:

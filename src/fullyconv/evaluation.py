@@ -16,7 +16,7 @@ from PIL import Image
 
 from fullyconv.checkpoint import Header
 from fullyconv.config import Mask
-from fullyconv.data.folder import FolderDataset, Sample, is_list
+from fullyconv.data.folder import FolderDataset, Sample, is_list, usual_split
 from fullyconv.data.masking import Masking
 from fullyconv.data.sources import open_truth
 from fullyconv.errors import UsageError
@@ -254,7 +254,7 @@ def evaluate(
     model: str | os.PathLike[str],
     data: str | os.PathLike[str],
     *,
-    split: str = "val",
+    split: str | None = None,
     rule: str = "",
     mask: Mask | None = None,
     foreground: Sequence[str] = (),
@@ -272,6 +272,7 @@ def evaluate(
         model: Name of a shipped model, a checkpoint, or a run folder.
         data: Data set folder, which holds the split's folder.
         split: Sub-folder with ``images/`` and ``labels/``, or a list of names (``LISTS/val.txt``).
+            None: ``val``, or the folder itself where it has ``images/`` and ``labels/`` of its own.
         rule: Name of a protocol (:data:`~fullyconv.protocols.PROTOCOLS`), which says the split.
         mask: What is hidden of each picture, by its labels: see
             :class:`~fullyconv.data.masking.Masking`. None: as the model was trained.
@@ -295,6 +296,7 @@ def evaluate(
     if counted is not None:
         counted.check(header.labels)
         split = counted.split
+    split = usual_split(data) if split is None else split
     hidden = _masking(header, mask, foreground)
     dataset = open_truth(data, split, header, os.fspath(model), hidden)
     tally = Tally(dataset.spaces, counted.void_ids if counted else (), boundary, worst)

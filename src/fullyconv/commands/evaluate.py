@@ -46,7 +46,7 @@ def _list_protocols() -> int:
 def _evaluate(
     model: Annotated[str, tyro.conf.Positional],
     data: Annotated[Path, tyro.conf.Positional],
-    split: str = "val",
+    split: str | None = None,
     protocol: str = "",
     mask: Mask | None = None,
     foreground: tuple[str, ...] = (),
@@ -60,9 +60,9 @@ def _evaluate(
 
     Args:
         model: Name of a shipped model (camvid, nyudv2), a checkpoint, or a run folder.
-        data: Data set folder, which holds the split's folder.
-        split: Sub-folder with images/ and labels/; "" if they lie in the data set folder itself;
-            or a list of names, LISTS/val.txt, as fcn data split --lists writes it.
+        data: Data set folder, which holds the split's folder; or has images/ and labels/ itself.
+        split: Sub-folder with images/ and labels/, or a list of names, LISTS/val.txt, as
+            fcn data split --lists writes it; val, if not given and there is one.
         protocol: Count as a published score was counted, and print it beside this one. It says the
             split. fcn evaluate --protocols lists them with what each counts.
         mask: What is hidden of each picture by its labels; as the model was trained, if not given.
@@ -72,6 +72,7 @@ def _evaluate(
         out: JSON file for the scores and the confusion matrix; beside it, a page that shows
             them. Nothing is written without it.
     """
+    _check_early(model, data, split, protocol)
     from fullyconv import evaluation as verb
     from fullyconv.processes import this_process
 
@@ -92,3 +93,15 @@ def _evaluate(
         if out is not None:
             print(f"{out}\n{out.with_suffix('.html')}")
     return 0
+
+
+def _check_early(model: str, data: Path, split: str | None, name: str) -> None:
+    """Raise for what is not there before torch is loaded, which takes seconds."""
+    from fullyconv.checkpoint import model_path
+    from fullyconv.data.folder import split_pictures, usual_split
+    from fullyconv.protocols import protocol
+
+    if name:
+        split = protocol(name).split
+    model_path(model)
+    split_pictures(data, usual_split(data) if split is None else split, "labels")

@@ -303,13 +303,33 @@ def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
     inside = folder / _folder(kind)
     if not inside.is_dir():
         found = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
-        made = _MADE.get(folder.name, "") if found is None else ""
+        made = _MADE.get(folder.name, _held(folder.parent)) if found is None else ""
         expected = "images/" if kind == "labels" else f"{kind}/"
         what = "it does not exist" if found is None else f"it holds {', '.join(found) or 'nothing'}"
         raise FullyConvError(
             f"{folder}: expected the folders {expected} and labels/ in it, but {what}{made}"
         )
     return pictures(inside, BAND_SUFFIXES if kind == "bands" else IMAGE_SUFFIXES)
+
+
+def usual_split(root: str | os.PathLike[str]) -> str:
+    """The split to score where none is named: ``val``, or none where a folder is not split."""
+    return "" if _is_split(Path(root)) and not (Path(root) / "val").is_dir() else "val"
+
+
+def _is_split(folder: Path) -> bool:
+    return (folder / "images").is_dir() and (folder / "labels").is_dir()
+
+
+def _held(root: Path) -> str:
+    """What a data set has in place of a split, if anything."""
+    if _is_split(root):
+        return (
+            f"; {root} has its images/ and labels/ in one piece, and fcn data split {root} --out "
+            "FOLDER puts some of them aside"
+        )
+    splits = ", ".join(path.name for path in sorted(root.glob("*")) if _is_split(path))
+    return f"; {root} has {splits}" if splits else ""
 
 
 def _folder(kind: str) -> str:
