@@ -101,9 +101,14 @@ class RunFolder:
             if before.get(key) != now.get(key) and key not in _FREE
         ]
         if changed:
+            begin = "or another --out"
+            if self.best_path.exists():
+                begin = (
+                    f"or begin another run with its network: --init-from {self.best_path} --out NEW"
+                )
             raise FullyConvError(
                 f"{self.path}: this run cannot be gone on with by another recipe: "
-                f"{'; '.join(changed)}. Give the settings it was begun with, or another --out"
+                f"{'; '.join(changed)}. Give the settings it was begun with, {begin}"
             )
 
     def open_events(self, step: int) -> None:

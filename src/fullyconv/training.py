@@ -388,6 +388,8 @@ class _Run:
             raise self.folder.unfit(error) from error
         if self.accelerator.is_main_process:
             self.folder.rewind(logs)
+        steps = self.recipe.optim.max_iters
+        self.say(f"{self.folder.path}: goes on after step {self.iteration} of {steps}")
 
 
 def _say_nothing(text: str) -> None:
