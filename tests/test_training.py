@@ -25,7 +25,7 @@ from fullyconv import training
 from fullyconv.checkpoint import Header, read_header, save_model
 from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.folder import FolderDataset
-from fullyconv.data.sources import label_space
+from fullyconv.data.sources import fit_classes, label_space
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.interrupts import hold_interrupts
@@ -168,7 +168,10 @@ def test_the_last_step_can_be_scored_too(
 
 
 def test_a_resumed_run_equals_one_that_was_not_stopped(
-    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     train(small, tmp_path / "whole", progress=False)
     step = training._Run.step
@@ -188,6 +191,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
         train(small, tmp_path / "parts", progress=False)
     monkeypatch.undo()
     train(small, tmp_path / "parts", resume=True, progress=False)
+    assert "parts: goes on after step 3 of 6\n" in capsys.readouterr().out
     whole, parts = (
         torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts")
     )
@@ -358,6 +362,13 @@ def test_a_run_is_not_gone_on_with_by_another_recipe(small: Recipe, tmp_path: Pa
     ):
         train(longer(small, lr=0.5, max_iters=9), tmp_path / "run", resume=True, progress=False)
     assert (tmp_path / "run" / "recipe.json").read_text() == kept
+    with pytest.raises(
+        FullyConvError, match=r"max_iters was 2 .*--init-from .*/best.safetensors --out"
+    ):
+        train(longer(small, max_iters=9), tmp_path / "run", resume=True, progress=False)
+    (tmp_path / "run" / "best.safetensors").unlink()
+    with pytest.raises(FullyConvError, match="it was begun with, or another --out$"):
+        train(longer(small, max_iters=9), tmp_path / "run", resume=True, progress=False)
     (tmp_path / "run" / "recipe.json").write_text("{")
     with pytest.raises(FullyConvError, match="recipe.json: the run's recipe cannot be read"):
         train(longer(small, max_iters=2), tmp_path / "run", resume=True, progress=False)
@@ -452,6 +463,13 @@ def test_a_network_of_other_classes_is_a_start(
     start, begun = log(tmp_path / "third")[:2]
     assert start == {"step": 0, "started_from": "best.safetensors"}
     assert begun["loss"] == pytest.approx(np.log(21), rel=1e-4)
+
+
+def test_the_number_of_classes_follows_from_the_labels_that_are_named() -> None:
+    """Nobody chose finetune's 21."""
+    run = recipe("finetune")
+    run = replace(run, data=replace(run.data, labels="camvid"))
+    assert fit_classes(run, CAMVID, {}).model.num_classes == 11
 
 
 def own_classes(root: Path, text: str) -> None:

@@ -48,7 +48,8 @@ class ModelConfig:
     stride: PredictionStride = 8
     """Prediction stride: 32 has no skip, 16 adds pool4's, 8 also pool3's (FCN-32s, 16s, 8s)."""
     num_classes: int = 21
-    """Classes, background included; where the data set has a classes.json, its number of them."""
+    """Classes, background included; where the data set has a classes.json, its number of them;
+    where its labels are named and this is not, theirs."""
     in_channels: int = 3
     """Input channels; more than 3 start as the mean of the colour filters."""
     geometry: Geometry = "same"

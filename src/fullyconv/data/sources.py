@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fullyconv.bands import read_bands
 from fullyconv.checkpoint import Header
-from fullyconv.config import DataConfig, Heads, Recipe
+from fullyconv.config import DataConfig, Heads, ModelConfig, Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset, split_pictures
 from fullyconv.data.masking import Masking
@@ -150,7 +150,7 @@ def fit_classes(recipe: Recipe, labels: LabelSpace, heads: Mapping[str, LabelSpa
     """The recipe with a network of as many classes as the data set has, in each head.
 
     Raises:
-        UsageError: If the data set's labels were named, and the network has other classes.
+        UsageError: If the data set's labels were named, and so was another number of classes.
     """
     model = recipe.model
     fitted = tuple(
@@ -159,7 +159,7 @@ def fit_classes(recipe: Recipe, labels: LabelSpace, heads: Mapping[str, LabelSpa
     )
     if (model.num_classes, model.heads) == (labels.num_classes, fitted):
         return recipe
-    if recipe.data.labels != "auto":
+    if recipe.data.labels != "auto" and model.num_classes != ModelConfig.num_classes:
         raise UsageError(
             f"the network has {model.num_classes} classes, but the labels "
             f"{recipe.data.labels!r} have {labels.num_classes}; set --model.num-classes "
