@@ -276,6 +276,11 @@ def test_a_run_is_not_overwritten(small: Recipe, tmp_path: Path) -> None:
     train(longer(small, max_iters=1), tmp_path, progress=False)
     with pytest.raises(FullyConvError, match="already holds a run; go on with it by --resume"):
         train(small, tmp_path, progress=False)
+    unread = replace(small, data=replace(small.data, root=tmp_path / "none"))
+    with pytest.raises(
+        FullyConvError, match="already holds a run"
+    ):  # before the data are looked at
+        train(unread, tmp_path, progress=False)
 
 
 def test_nothing_to_resume_is_said(small: Recipe, tmp_path: Path) -> None:

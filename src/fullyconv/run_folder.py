@@ -56,17 +56,25 @@ class RunFolder:
         self.speed_path = path / "speed.jsonl"
         self._events: SummaryWriter | None = None
 
-    def begin(self, recipe: Recipe, started_from: str) -> None:
-        """Start a new run; the log's first line says what filled its network, if anything did.
+    def refuse_used(self) -> None:
+        """Raise if a run's state is there, which a new run would write over.
 
         Raises:
-            FullyConvError: If another run's state is there, or the folder cannot be written.
+            FullyConvError: If it is.
         """
         if self.last_path.exists():
             raise FullyConvError(
                 f"{self.path} already holds a run; go on with it by --resume, or give another "
                 "folder with --out"
             )
+
+    def begin(self, recipe: Recipe, started_from: str) -> None:
+        """Start a new run; the log's first line says what filled its network, if anything did.
+
+        Raises:
+            FullyConvError: If another run's state is there, or the folder cannot be written.
+        """
+        self.refuse_used()
         self._clear()
         write_json(self.path / "recipe.json", recipe.to_dict())
         for path in (self.log_path, self.speed_path):

@@ -113,7 +113,9 @@ class _Run:
     """The state of a training run and what is done with it at each step."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool, progress: bool) -> None:
-        # before its data is prepared, which may take long
+        self.folder = RunFolder(folder)  # before its data is prepared, which may take long
+        if not resume:
+            self.folder.refuse_used()
         preprocess_for(recipe.model.backbone, recipe.data.preprocess)
         has_data = recipe.data.root is not None
         found = imagenet(recipe) if has_data and not resume else None
@@ -123,7 +125,6 @@ class _Run:
         self.labels = label_space(recipe.data)
         self.heads = head_spaces(recipe.data, recipe.model.heads)
         recipe = fit_classes(recipe, self.labels, self.heads)
-        self.folder = RunFolder(folder)
         if on_cpu():
             keep_freed_memory()
         # the learner itself sends batch norm's statistics round, before they are used
