@@ -622,3 +622,42 @@ def test_the_public_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(exports.labelme(tmp_path / "e"))
     assert fullyconv.import_data(".", tmp_path / "out", progress=True).made == 1
     assert json.loads((tmp_path / "out" / CLASSES).read_text())["void"] == [255]
+
+
+# Where to
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_export_itself_is_never_written_into(tmp_path: Path) -> None:
+    root = many(tmp_path / "above" / "e", ["a"])
+    before = contents(tmp_path)
+    for out in (root, root / "new" / "out"):
+        with pytest.raises(FullyConvError, match="is in the export itself; name a new folder"):
+            bring(root, out)
+    with pytest.raises(FullyConvError, match="above holds the export itself; name a new folder"):
+        bring(root, tmp_path / "above")
+    assert contents(tmp_path) == before
+    assert not (root / "new").exists()
+
+
+def test_a_folder_that_no_import_made_is_left_alone(tmp_path: Path) -> None:
+    """Not even one with the same classes; what a killed import left counts as empty."""
+    root, out = many(tmp_path / "e", ["a"]), tmp_path / "out"
+    exports.write(out / ".unpacked-left" / "job" / "a.txt", "")
+    bring(root, out)
+    mine = tmp_path / "mine"
+    exports.write(mine / "notes.txt", "my own")
+    exports.write(mine / CLASSES, (out / CLASSES).read_text())
+    exports.photo(mine / "images" / "a.png")
+    before = contents(mine)
+    with pytest.raises(
+        FullyConvError,
+        match=r"mine is no folder of an earlier import .* holds "
+        r"classes.json, images, notes.txt; name a new folder",
+    ):
+        bring(root, mine)
+    assert contents(mine) == before
+    assert bring(root, out).made == 1
