@@ -661,3 +661,32 @@ def test_a_folder_that_no_import_made_is_left_alone(tmp_path: Path) -> None:
         bring(root, mine)
     assert contents(mine) == before
     assert bring(root, out).made == 1
+
+
+@pytest.mark.parametrize("name", exports.EXPORTS)
+def test_pictures_without_labels_are_said(name: str, tmp_path: Path) -> None:
+    """Every picture that has labels is none of them, in each tool's form."""
+    form, make = exports.EXPORTS[name]
+    made = make(tmp_path / "e")
+    root = made if made.is_dir() else made.parent
+    report = bring(made, tmp_path / "out", form=form)
+    assert "no labels" not in str(report)
+    (picture,) = (tmp_path / "out").rglob("images/*")
+    inside = {"supervisely": "ds/img", "labelstudio": "", "masks": "images"}.get(form, "more")
+    for more in ("x", "y"):
+        exports.photo(root / inside / f"{more}.png")
+    images = {"images": root} if form == "labelstudio" else {}
+    report = bring(made, tmp_path / "out", form=form, **images)
+    said = "2 pictures have no labels in the export and are left out (x.png, y.png)"
+    assert said in report.notes
+    lines = (tmp_path / "out" / "notes.txt").read_text().splitlines()
+    assert lines[-2:] == [f"{n}.png: no labels in the export, left out" for n in "xy"]
+    assert list((tmp_path / "out").rglob("images/*")) == [picture]
+
+
+def test_a_damaged_annotation_is_a_problem_and_its_picture_not_unlabelled(tmp_path: Path) -> None:
+    root = many(tmp_path / "e", ["a", "b"])
+    exports.write(root / "a.json", '{"shapes": "imagePath"')
+    said = problem(root, tmp_path / "out")
+    assert "a.json: cannot be read" in said
+    assert "no labels" not in said

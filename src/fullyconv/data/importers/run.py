@@ -212,6 +212,12 @@ def _make_all(
         else:
             pictures[picture.split] += 1
     summary = [f"classes: {', '.join(mapped.labels.categories)}", *export.notes]
+    unlabelled = [path.name for path in export.unlabelled()]
+    if unlabelled:
+        summary.append(
+            f"{len(unlabelled)} pictures have no labels in the export and are left out "
+            f"({shortened(unlabelled)})"
+        )
     if {BACKGROUND} & {*mapped.labels.categories} - {c.name for c in export.categories}:
         said = "pixels without a label are background; --unlabelled void leaves them out"
         summary.insert(1, said)
@@ -220,18 +226,19 @@ def _make_all(
         root,
         dict(sorted(pictures.items())),
         pictures.total(),
-        notes=(*summary, *_kept(root, sorted(notes))),
+        notes=(*summary, *_kept(root, sorted(notes), unlabelled)),
         problems=tuple(sorted(problems)),
     )
 
 
-def _kept(root: Path, notes: Sequence[str]) -> Sequence[str]:
-    """The first few notes; all of them are in a file."""
+def _kept(root: Path, notes: Sequence[str], unlabelled: Sequence[str]) -> Sequence[str]:
+    """The first few notes; all of them are in a file, and all pictures that are left out."""
     path = root / NOTES
-    if not notes:
+    if not notes and not unlabelled:
         path.unlink(missing_ok=True)
         return notes
-    write_text(path, "".join(f"{note}\n" for note in notes))
+    left_out = (f"{name}: no labels in the export, left out" for name in unlabelled)
+    write_text(path, "".join(f"{line}\n" for line in (*notes, *left_out)))
     more = [f"{len(notes) - _SHOWN} more are in {path}"] if len(notes) > _SHOWN else []
     return [*notes[:_SHOWN], *more]
 

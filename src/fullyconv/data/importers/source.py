@@ -30,12 +30,17 @@ _IN_NAME = re.compile(
 
 
 class Pictures:
-    """The files of pictures that annotations may speak of, found by whatever they call them."""
+    """The files of pictures that annotations may speak of, found by whatever they call them.
+
+    Attributes:
+        files: All of them.
+    """
 
     def __init__(self, files: Iterable[Path]) -> None:
+        self.files = list(dict.fromkeys(files))  # --images may name the export itself
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
-        for path in files:
+        for path in self.files:
             self._by_name.setdefault(path.name, []).append(path)
             self._by_stem.setdefault(path.stem, []).append(path)
 

@@ -37,7 +37,7 @@ def read(source: Source) -> Export:
         for path in source.files
         if is_picture(path) and "images" in path.split("/")[:-1]
     }
-    pictures = source.pictures()
+    export.offered = pictures = source.pictures()
     for stem in sorted({*labels, *images}):
         here = source.path(images[stem]) if stem in images else None
         path = source.path(labels[stem]) if stem in labels else None
