@@ -663,6 +663,18 @@ def test_a_folder_that_no_import_made_is_left_alone(tmp_path: Path) -> None:
     assert bring(root, out).made == 1
 
 
+def test_a_file_beside_its_pictures_is_imported_twice_into_a_folder_beside_them(
+    tmp_path: Path,
+) -> None:
+    """What the first import made is no picture of the export."""
+    exports.photo(tmp_path / "one.png")
+    exports.write_json(tmp_path / "job.json", exports.coco_values(name="one.png"))
+    for _ in range(2):
+        report = bring(tmp_path / "job.json", tmp_path / "out")
+        assert report.made == 1
+        assert "no labels" not in str(report)
+
+
 @pytest.mark.parametrize("name", exports.EXPORTS)
 def test_pictures_without_labels_are_said(name: str, tmp_path: Path) -> None:
     """Every picture that has labels is none of them, in each tool's form."""

@@ -18,7 +18,7 @@ from fullyconv.data.importers.classes import BACKGROUND, ClassMap, class_map, pa
 from fullyconv.data.importers.found import Export, Found, Picture, Unlabelled
 from fullyconv.data.importers.reading import Embedded
 from fullyconv.data.importers.registry import guess, importer
-from fullyconv.data.importers.source import Source
+from fullyconv.data.importers.source import MARK, Source
 from fullyconv.data.parallel import in_parallel
 from fullyconv.data.prepare.archives import MAX_BYTES, is_archive, unpack
 from fullyconv.data.prepare.layout import draw, take_over, write_classes
@@ -34,8 +34,6 @@ from fullyconv.labels import Ids, LabelSpace
 PathLike = str | os.PathLike[str]
 
 NOTES = "notes.txt"
-MARK = "imported.json"
-"""What an import leaves in its folder, and must find in one that holds anything already."""
 _SHOWN = 8
 _USUAL_BYTES = 2**30  # an archive may unpack to so many,
 _RATIO = 100  # or to so many times its own size: masks pack to a hundredth, bombs to a thousandth

@@ -13,6 +13,9 @@ from fullyconv.data.prepare.archives import MAX_FILES
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES
 
+MARK = "imported.json"
+"""What an import leaves in its folder, and must find in one that holds anything already."""
+
 _HEAD = 2**16
 _SPLITS = {
     "train": "train",
@@ -90,10 +93,12 @@ class Source:
 
     @cached_property
     def files(self) -> list[str]:
-        """Paths of all files, relative to the root, sorted."""
+        """Paths relative to the root, sorted; beside one file that is given, not what imports made."""
         if self.given and self.images:
             return [self.given]
-        return sorted(walk(self.root))
+        files = sorted(walk(self.root))
+        made = tuple(path.removesuffix(MARK) for path in files if path.endswith(f"/{MARK}"))
+        return [path for path in files if not path.startswith(made)] if self.given else files
 
     def path(self, relative: str) -> Path:
         """Where a file of the export lies."""
