@@ -6,6 +6,7 @@ import base64
 import gc
 import json
 import tracemalloc
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
@@ -702,3 +703,26 @@ def test_a_damaged_annotation_is_a_problem_and_its_picture_not_unlabelled(tmp_pa
     said = problem(root, tmp_path / "out")
     assert "a.json: cannot be read" in said
     assert "no labels" not in said
+
+
+@pytest.mark.parametrize("turn", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_compared_as_they_look(turn: tuple[str, str], tmp_path: Path) -> None:
+    """Umlauts as one character, or as a letter and a mark: macOS writes the latter."""
+    mine, other = (unicodedata.normalize(form, "Münster tor") for form in turn)
+    root = tmp_path / "masks"
+    exports.photo(root / "images" / f"{mine}.png")
+    (root / "labels").mkdir()
+    Image.fromarray(EXPECTED).save(root / "labels" / f"{other}.png")
+    labelme = many(tmp_path / "labelme", [mine])
+    exports.write_json(labelme / f"{mine}.json", exports.labelme_values(name=f"{other}.png"))
+    yolo = exports.yolo(tmp_path / "yolo")
+    for kind, name in (("images", f"{mine}.png"), ("labels", f"{other}.txt")):
+        inside = yolo / kind / "train"
+        (inside / f"one{name[-4:]}").rename(inside / name)
+    for export in (root, labelme, yolo):
+        out = tmp_path / f"{export.name}-out"
+        report = bring(export, out)
+        assert (report.made, "no labels" in str(report)) == (1, False)
+        names = {path.stem for path in out.rglob("*.png")}
+        assert names == {unicodedata.normalize("NFC", "Münster tor")}
+        assert ids(out).any()
