@@ -430,7 +430,44 @@ def test_masks_of_many_colours_need_a_table(tmp_path: Path) -> None:
     exports.photo(tmp_path / "e" / "images" / "one.png", 40, 40)
     exports.photo(tmp_path / "e" / "masks" / "one.png", 40, 40)
     exports.photo(tmp_path / "e" / "masks" / "bad.jpg")
-    assert "more than 255 colours so far" in problem(tmp_path / "e", tmp_path / "out")
+    said = problem(tmp_path / "e", tmp_path / "out")
+    assert "1 masks hold more than 255 colours, by themselves or together" in said
+    assert "smooth edges (masks/one.png); add a table of colours" in said
+
+
+def test_a_mask_that_is_none_stops_only_itself(tmp_path: Path) -> None:
+    """Without a table as with one: what no id could count is a problem of that picture."""
+    root = tmp_path / "e"
+    for name in ("a", "b", "c"):
+        exports.photo(root / "images" / f"{name}.jpg")
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(exports.colored(EXPECTED)).save(root / "masks" / f"{name}.png")
+    exports.photo(root / "images" / "b.jpg", 40, 40)
+    exports.photo(root / "masks" / "b.png", 40, 40)
+    said = problem(root, tmp_path / "out")
+    assert "masks/b.png: 1,600 colours, as in masks saved as JPEG or with smooth edges" in said
+    assert "no labels" not in said
+    assert {path.stem for path in (tmp_path / "out" / "labels").iterdir()} == {"a", "c"}
+    assert len(categories(tmp_path / "out")) == len(np.unique(EXPECTED))
+
+
+def test_masks_of_too_many_colours_together_are_named(tmp_path: Path) -> None:
+    """Those with colours that no other mask has, the worst first; not the one in which it shows."""
+    root = tmp_path / "e"
+    plain = np.zeros((12, 16, 3), np.uint8)
+    for number, name in enumerate("abcdz"):
+        exports.photo(root / "images" / f"{name}.jpg")
+        mask = plain.copy()
+        if name in "bd":
+            rows = slice(0, 11 if name == "b" else 12)
+            mask[rows, :, 0] = 100 + number
+            mask[rows, :, 1:] = np.arange(192).reshape(12, 16, 1)[rows]
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+    said = problem(root, tmp_path / "out")
+    assert "2 masks hold more than 255 colours" in said
+    assert "(masks/d.png, masks/b.png)" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_ids_beyond_the_table(tmp_path: Path) -> None:
