@@ -9,6 +9,7 @@ import tracemalloc
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -763,3 +764,22 @@ def test_names_are_compared_as_they_look(turn: tuple[str, str], tmp_path: Path) 
         names = {path.stem for path in out.rglob("*.png")}
         assert names == {unicodedata.normalize("NFC", "Münster tor")}
         assert ids(out).any()
+
+
+@pytest.mark.parametrize("make", [exports.coco, exports.labelme, exports.cvat])
+def test_blanks_around_a_name_make_no_class_and_capitals_are_said(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    made = make(tmp_path / "e")
+    root = made if made.is_dir() else made.parent
+    (path,) = [p for p in root.rglob("*") if p.suffix in (".json", ".xml")]
+    text = path.read_text()
+    path.write_text(text.replace("road", "road ").replace("sign", "Car"))
+    report = bring(made, tmp_path / "out")
+    assert set(categories(tmp_path / "out")) == {"background", "road", "car", "Car"}
+    (said,) = (note for note in report.notes if "capitals" in note)
+    option = said.rpartition("these as ")[2]
+    assert option in ("car,Car=car", "Car,car=Car")
+    bring(made, tmp_path / "one", classes=f"road,{option}")
+    expected = np.array([0, 1, 2, 2], np.uint8)[EXPECTED]
+    np.testing.assert_array_equal(ids(tmp_path / "one"), expected)

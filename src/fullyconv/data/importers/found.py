@@ -26,7 +26,7 @@ class Category:
     """One class of the tool's.
 
     Attributes:
-        name: As in the tool.
+        name: As in the tool, without blanks around it.
         color: As in the tool; None where it has none.
         void: Whether its pixels count for nothing unless ``--classes`` says otherwise.
     """
@@ -34,6 +34,9 @@ class Category:
     name: str
     color: Color | None = None
     void: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name.strip())
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Found:
 
     def add(self, label: str, *shapes: Shape) -> None:
         """Add a region."""
-        self.regions.append(Region(label, shapes))
+        self.regions.append(Region(label.strip(), shapes))
 
     def add_polygon(
         self, label: str, rings: Sequence[Any], relative: bool = False, shift: float = 0.0

@@ -210,6 +210,7 @@ def _make_all(
         else:
             pictures[picture.split] += 1
     summary = [f"classes: {', '.join(mapped.labels.categories)}", *export.notes]
+    summary += _alike(mapped.labels.categories)
     unlabelled = [path.name for path in export.unlabelled()]
     if unlabelled:
         summary.append(
@@ -227,6 +228,21 @@ def _make_all(
         notes=(*summary, *_kept(root, sorted(notes), unlabelled)),
         problems=tuple(sorted(problems)),
     )
+
+
+def _alike(names: Sequence[str]) -> list[str]:
+    """Sentences about classes whose names differ in capitals alone."""
+    spelt: dict[str, list[str]] = {}
+    for name in names:
+        spelt.setdefault(name.casefold(), []).append(name)
+    said = []
+    for first, *others in (same for same in spelt.values() if len(same) > 1):
+        option = ",".join([first, *(f"{name}={first}" for name in others)])
+        said.append(
+            f"the classes {' and '.join([first, *others])} differ in capitals alone; if they are "
+            f"one, name all with --classes, these as {option}"
+        )
+    return said
 
 
 def _kept(root: Path, notes: Sequence[str], unlabelled: Sequence[str]) -> Sequence[str]:
