@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fullyconv.data.check import check, stats
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError
 from fullyconv.labels import CAMVID, LabelSpace
@@ -46,6 +48,19 @@ def test_pairs_by_name_whatever_the_suffix(tmp_path: Path) -> None:
         np.testing.assert_array_equal(sample.target, np.full((4, 5), index % 2))
         np.testing.assert_array_equal(dataset.target(index), sample.target)
     assert len(list(dataset)) == 4  # type: ignore[call-overload]
+
+
+def test_names_are_compared_as_they_look(tmp_path: Path) -> None:
+    """Umlauts as one character, or as a letter and a mark of its own, as macOS writes them."""
+    composed, apart = (unicodedata.normalize(form, "Münster") for form in ("NFC", "NFD"))
+    folder(tmp_path, [f"{composed}.png"], [f"{apart}.png"])
+    (tmp_path / "list.txt").write_text(f"{apart}.png\n")
+    for split in ("", "list.txt"):
+        assert FolderDataset(tmp_path, split, TWO)[0].image.shape == (4, 5, 3)
+    report = check(tmp_path, labels="camvid", progress=False)
+    assert "names-differ" not in str(report)
+    assert report.pictures == {"": 1}
+    assert stats(tmp_path, labels="camvid", progress=False).training.counts[0].sum() == 20
 
 
 def test_without_a_split_the_root_holds_the_pictures(tmp_path: Path) -> None:

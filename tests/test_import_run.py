@@ -6,8 +6,10 @@ import base64
 import gc
 import json
 import tracemalloc
+import unicodedata
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -429,7 +431,44 @@ def test_masks_of_many_colours_need_a_table(tmp_path: Path) -> None:
     exports.photo(tmp_path / "e" / "images" / "one.png", 40, 40)
     exports.photo(tmp_path / "e" / "masks" / "one.png", 40, 40)
     exports.photo(tmp_path / "e" / "masks" / "bad.jpg")
-    assert "more than 255 colours so far" in problem(tmp_path / "e", tmp_path / "out")
+    said = problem(tmp_path / "e", tmp_path / "out")
+    assert "1 masks hold more than 255 colours, by themselves or together" in said
+    assert "smooth edges (masks/one.png); add a table of colours" in said
+
+
+def test_a_mask_that_is_none_stops_only_itself(tmp_path: Path) -> None:
+    """Without a table as with one: what no id could count is a problem of that picture."""
+    root = tmp_path / "e"
+    for name in ("a", "b", "c"):
+        exports.photo(root / "images" / f"{name}.jpg")
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(exports.colored(EXPECTED)).save(root / "masks" / f"{name}.png")
+    exports.photo(root / "images" / "b.jpg", 40, 40)
+    exports.photo(root / "masks" / "b.png", 40, 40)
+    said = problem(root, tmp_path / "out")
+    assert "masks/b.png: 1,600 colours, as in masks saved as JPEG or with smooth edges" in said
+    assert "no labels" not in said
+    assert {path.stem for path in (tmp_path / "out" / "labels").iterdir()} == {"a", "c"}
+    assert len(categories(tmp_path / "out")) == len(np.unique(EXPECTED))
+
+
+def test_masks_of_too_many_colours_together_are_named(tmp_path: Path) -> None:
+    """Those with colours that no other mask has, the worst first; not the one in which it shows."""
+    root = tmp_path / "e"
+    plain = np.zeros((12, 16, 3), np.uint8)
+    for number, name in enumerate("abcdz"):
+        exports.photo(root / "images" / f"{name}.jpg")
+        mask = plain.copy()
+        if name in "bd":
+            rows = slice(0, 11 if name == "b" else 12)
+            mask[rows, :, 0] = 100 + number
+            mask[rows, :, 1:] = np.arange(192).reshape(12, 16, 1)[rows]
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+    said = problem(root, tmp_path / "out")
+    assert "2 masks hold more than 255 colours" in said
+    assert "(masks/d.png, masks/b.png)" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_ids_beyond_the_table(tmp_path: Path) -> None:
@@ -622,3 +661,125 @@ def test_the_public_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(exports.labelme(tmp_path / "e"))
     assert fullyconv.import_data(".", tmp_path / "out", progress=True).made == 1
     assert json.loads((tmp_path / "out" / CLASSES).read_text())["void"] == [255]
+
+
+# Where to
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_export_itself_is_never_written_into(tmp_path: Path) -> None:
+    root = many(tmp_path / "above" / "e", ["a"])
+    before = contents(tmp_path)
+    for out in (root, root / "new" / "out"):
+        with pytest.raises(FullyConvError, match="is in the export itself; name a new folder"):
+            bring(root, out)
+    with pytest.raises(FullyConvError, match="above holds the export itself; name a new folder"):
+        bring(root, tmp_path / "above")
+    assert contents(tmp_path) == before
+    assert not (root / "new").exists()
+
+
+def test_a_folder_that_no_import_made_is_left_alone(tmp_path: Path) -> None:
+    """Not even one with the same classes; what a killed import left counts as empty."""
+    root, out = many(tmp_path / "e", ["a"]), tmp_path / "out"
+    exports.write(out / ".unpacked-left" / "job" / "a.txt", "")
+    bring(root, out)
+    mine = tmp_path / "mine"
+    exports.write(mine / "notes.txt", "my own")
+    exports.write(mine / CLASSES, (out / CLASSES).read_text())
+    exports.photo(mine / "images" / "a.png")
+    before = contents(mine)
+    with pytest.raises(
+        FullyConvError,
+        match=r"mine is no folder of an earlier import .* holds "
+        r"classes.json, images, notes.txt; name a new folder",
+    ):
+        bring(root, mine)
+    assert contents(mine) == before
+    assert bring(root, out).made == 1
+
+
+def test_a_file_beside_its_pictures_is_imported_twice_into_a_folder_beside_them(
+    tmp_path: Path,
+) -> None:
+    """What the first import made is no picture of the export."""
+    exports.photo(tmp_path / "one.png")
+    exports.write_json(tmp_path / "job.json", exports.coco_values(name="one.png"))
+    for _ in range(2):
+        report = bring(tmp_path / "job.json", tmp_path / "out")
+        assert report.made == 1
+        assert "no labels" not in str(report)
+
+
+@pytest.mark.parametrize("name", exports.EXPORTS)
+def test_pictures_without_labels_are_said(name: str, tmp_path: Path) -> None:
+    """Every picture that has labels is none of them, in each tool's form."""
+    form, make = exports.EXPORTS[name]
+    made = make(tmp_path / "e")
+    root = made if made.is_dir() else made.parent
+    report = bring(made, tmp_path / "out", form=form)
+    assert "no labels" not in str(report)
+    (picture,) = (tmp_path / "out").rglob("images/*")
+    inside = {"supervisely": "ds/img", "labelstudio": "", "masks": "images"}.get(form, "more")
+    for more in ("x", "y"):
+        exports.photo(root / inside / f"{more}.png")
+    images = {"images": root} if form == "labelstudio" else {}
+    report = bring(made, tmp_path / "out", form=form, **images)
+    said = "2 pictures have no labels in the export and are left out (x.png, y.png)"
+    assert said in report.notes
+    lines = (tmp_path / "out" / "notes.txt").read_text().splitlines()
+    assert lines[-2:] == [f"{n}.png: no labels in the export, left out" for n in "xy"]
+    assert list((tmp_path / "out").rglob("images/*")) == [picture]
+
+
+def test_a_damaged_annotation_is_a_problem_and_its_picture_not_unlabelled(tmp_path: Path) -> None:
+    root = many(tmp_path / "e", ["a", "b"])
+    exports.write(root / "a.json", '{"shapes": "imagePath"')
+    said = problem(root, tmp_path / "out")
+    assert "a.json: cannot be read" in said
+    assert "no labels" not in said
+
+
+@pytest.mark.parametrize("turn", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_compared_as_they_look(turn: tuple[str, str], tmp_path: Path) -> None:
+    """Umlauts as one character, or as a letter and a mark: macOS writes the latter."""
+    mine, other = (unicodedata.normalize(form, "Münster tor") for form in turn)
+    root = tmp_path / "masks"
+    exports.photo(root / "images" / f"{mine}.png")
+    (root / "labels").mkdir()
+    Image.fromarray(EXPECTED).save(root / "labels" / f"{other}.png")
+    labelme = many(tmp_path / "labelme", [mine])
+    exports.write_json(labelme / f"{mine}.json", exports.labelme_values(name=f"{other}.png"))
+    yolo = exports.yolo(tmp_path / "yolo")
+    for kind, name in (("images", f"{mine}.png"), ("labels", f"{other}.txt")):
+        inside = yolo / kind / "train"
+        (inside / f"one{name[-4:]}").rename(inside / name)
+    for export in (root, labelme, yolo):
+        out = tmp_path / f"{export.name}-out"
+        report = bring(export, out)
+        assert (report.made, "no labels" in str(report)) == (1, False)
+        names = {path.stem for path in out.rglob("*.png")}
+        assert names == {unicodedata.normalize("NFC", "Münster tor")}
+        assert ids(out).any()
+
+
+@pytest.mark.parametrize("make", [exports.coco, exports.labelme, exports.cvat])
+def test_blanks_around_a_name_make_no_class_and_capitals_are_said(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    made = make(tmp_path / "e")
+    root = made if made.is_dir() else made.parent
+    (path,) = [p for p in root.rglob("*") if p.suffix in (".json", ".xml")]
+    text = path.read_text()
+    path.write_text(text.replace("road", "road ").replace("sign", "Car"))
+    report = bring(made, tmp_path / "out")
+    assert set(categories(tmp_path / "out")) == {"background", "road", "car", "Car"}
+    (said,) = (note for note in report.notes if "capitals" in note)
+    option = said.rpartition("these as ")[2]
+    assert option in ("car,Car=car", "Car,car=Car")
+    bring(made, tmp_path / "one", classes=f"road,{option}")
+    expected = np.array([0, 1, 2, 2], np.uint8)[EXPECTED]
+    np.testing.assert_array_equal(ids(tmp_path / "one"), expected)

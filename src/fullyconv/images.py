@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,18 @@ IMAGE_SUFFIXES = frozenset(
 )
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded, a defence against bombs (Pillow's limit)."""
+
+
+def composed(name: str) -> str:
+    """A file's name in Unicode's composed form, by which names are compared.
+
+    macOS and some archives write an umlaut as a letter and a mark of its own, which looks the same.
+
+    Example:
+        >>> len("u\N{COMBINING DIAERESIS}"), len(composed("u\N{COMBINING DIAERESIS}"))
+        (2, 1)
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def read_photo(path: File, content: bytes | None = None) -> NDArray[np.uint8]:

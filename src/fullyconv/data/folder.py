@@ -15,7 +15,14 @@ import numpy as np
 from fullyconv.bands import BAND_SUFFIXES, bands_size, read_bands
 from fullyconv.data.masking import Masking
 from fullyconv.errors import FullyConvError
-from fullyconv.images import IMAGE_SUFFIXES, image_size, read_depth, read_labels, read_photo
+from fullyconv.images import (
+    IMAGE_SUFFIXES,
+    composed,
+    image_size,
+    read_depth,
+    read_labels,
+    read_photo,
+)
 from fullyconv.labels import Ids, LabelSpace, void_index
 from fullyconv.preprocess import Pixels
 
@@ -199,6 +206,7 @@ def _listed(root: Path, split: str, kinds: Sequence[str]) -> list[tuple[Path, ..
         if folder not in folders:
             _check_folder(root, _inside(folder, path), path, line)
             folders[folder] = [_by_stem(root / folder, kind) for kind in kinds]
+        name = composed(name)
         if name not in folders[folder][0]:  # lists of others name files, with their suffix
             name = Path(name).stem
         files = tuple(stems[name] for stems in folders[folder] if name in stems)
@@ -342,7 +350,7 @@ def pictures(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[st
 
 
 def picture_names(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, str]:
-    """Pictures in a folder by name without suffix, sorted; hidden files are none (macOS's ._x).
+    """Pictures in a folder by :func:`composed` name without suffix; no hidden files (macOS's ._x).
 
     Args:
         inside: The folder.
@@ -361,6 +369,7 @@ def picture_names(inside: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> di
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a million of them
         if suffix.lower() not in suffixes:
             continue
+        stem = composed(stem)
         if stem in found:
             raise FullyConvError(
                 f"{inside}: {found[stem]} and {name} have the same name but for the suffix; keep "

@@ -23,7 +23,7 @@ from fullyconv.data.sources import CLASSES, read_label_space
 from fullyconv.data.stratify import stratify
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_text
-from fullyconv.images import read_labels
+from fullyconv.images import composed, read_labels
 from fullyconv.labels import LabelSpace
 from fullyconv.progress import progress_bar
 
@@ -170,7 +170,7 @@ def _groups(samples: Sequence[Labelled], group: str | None) -> list[str]:
         found = [s.name.rpartition(_FOLDER)[0] if _FOLDER in s.name else None for s in samples]
     elif group.lower().endswith(".csv"):
         table = _table(Path(group))
-        found = [table.get(s.name, table.get(s.image.name)) for s in samples]
+        found = [table.get(s.name, table.get(composed(s.image.name))) for s in samples]
     else:
         found = _matched(samples, group)
     without = [sample.name for sample, name in zip(samples, found, strict=True) if name is None]
@@ -193,7 +193,7 @@ def _matched(samples: Sequence[Labelled], expression: str) -> list[str | None]:
 
 def _table(path: Path) -> dict[str, str]:
     rows = csv.reader(read_text(path).splitlines())
-    return {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
+    return {composed(row[0].strip()): row[1].strip() for row in rows if len(row) > 1}
 
 
 def _write_lists(

@@ -13,6 +13,7 @@ from fullyconv.bands import BAND_SUFFIXES
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.sources import read_label_space
 from fullyconv.errors import FullyConvError
+from fullyconv.images import composed
 from fullyconv.labels import LabelSpace
 from fullyconv.preprocess import CHANNELS
 
@@ -176,7 +177,7 @@ def _pair(layout: Layout, split: str, found: Found, findings: Findings) -> None:
             suffixes["labels"] = labels[partners[stem]]
         suffixes = shared.setdefault(tuple(suffixes.items()), suffixes)
         sample = Sample(split, stem, suffixes, partners.get(stem, ""))
-        if sample.label_stem:
+        if composed(sample.label_stem or stem) != composed(stem):
             findings.add("names-differ", (sample.path("labels"), sample.path("images")))
         _report_orphans(layout, sample, found, findings)
         layout.samples.append(sample)
@@ -207,7 +208,7 @@ def _partners(images: dict[str, str], labels: dict[str, str]) -> dict[str, str]:
 
 
 def _plain(stem: str) -> str:
-    return _ADDED.sub("", stem).lower()
+    return _ADDED.sub("", composed(stem)).lower()
 
 
 def _report_folders(folder: Path, split: str, found: Found, findings: Findings) -> None:

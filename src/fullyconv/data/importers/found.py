@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ class Category:
     """One class of the tool's.
 
     Attributes:
-        name: As in the tool.
+        name: As in the tool, without blanks around it.
         color: As in the tool; None where it has none.
         void: Whether its pixels count for nothing unless ``--classes`` says otherwise.
     """
@@ -33,6 +34,9 @@ class Category:
     name: str
     color: Color | None = None
     void: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name.strip())
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Found:
 
     def add(self, label: str, *shapes: Shape) -> None:
         """Add a region."""
-        self.regions.append(Region(label, shapes))
+        self.regions.append(Region(label.strip(), shapes))
 
     def add_polygon(
         self, label: str, rings: Sequence[Any], relative: bool = False, shift: float = 0.0
@@ -126,6 +130,8 @@ class Export:
         complete: Whether every pixel has a category, background being one of them.
         notes: Sentences about what was found.
         problems: Sentences about pictures that cannot be imported.
+        offered: Where pictures were looked for.
+        spoken_of: Files of pictures that the export has labels of.
     """
 
     categories: list[Category] = field(default_factory=list)
@@ -133,6 +139,8 @@ class Export:
     complete: bool = False
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    offered: Pictures | None = None
+    spoken_of: set[Path] = field(default_factory=set)
 
     def photo(self, where: str, pictures: Pictures, *called: str) -> Path | None:
         """The picture of the first of these names; where there is none, that is a problem.
@@ -142,6 +150,7 @@ class Export:
             pictures: Those there are.
             called: What the export calls it.
         """
+        self.offered = pictures
         try:
             found = next((path for name in called if (path := pictures.find(name))), None)
         except FullyConvError as error:
@@ -156,10 +165,29 @@ class Export:
 
     def add(self, called: str, split: str, photo: Path | None, read: Callable[[], Found]) -> None:
         """Add a picture; its file name is made of what the export calls it."""
+        if photo is not None:
+            self.spoken_of.add(photo)
         try:
             self.pictures.append(Picture(plain_name(called), split, photo, read))
         except FullyConvError as error:
             self.problems.append(str(error))
+
+    def speaks_of(self, pictures: Pictures, called: str) -> None:
+        """Say that there are labels of a picture, though its file is not needed or cannot be used.
+
+        Args:
+            pictures: Those there are.
+            called: What the export calls it.
+        """
+        self.offered = pictures
+        with suppress(FullyConvError):
+            if found := pictures.find(called):
+                self.spoken_of.add(found)
+
+    def unlabelled(self) -> list[Path]:
+        """The pictures that the export says nothing of."""
+        offered = self.offered.files if self.offered is not None else ()
+        return sorted(path for path in offered if path not in self.spoken_of)
 
 
 @dataclass(frozen=True)

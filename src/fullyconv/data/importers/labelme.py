@@ -27,6 +27,7 @@ def read(source: Source) -> Export:
     pictures = source.pictures()
     names: set[str] = set()
     for path in _files(source):
+        export.speaks_of(pictures, f"{path.removesuffix('.json')}.png")
         try:
             values = read_json(source.path(path))
             names.update(str(shape["label"]) for shape in values["shapes"])
@@ -38,6 +39,8 @@ def read(source: Source) -> Export:
         called = f"{beside}/{called.replace(chr(92), '/').rpartition('/')[2]}"
         embedded = bool(values.get("imageData"))  # it is the very one that was labelled
         photo = None if embedded else export.photo(path, pictures, called)
+        if embedded:
+            export.speaks_of(pictures, called)
         if photo or embedded:
             found = partial(_found, source.path(path), embedded)
             export.add(path.removesuffix(".json"), split_of(path), photo, found)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fullyconv.data.importers.colors import hexadecimal, number, packed, read_places, read_table
 from fullyconv.data.importers.found import Category, Export, Found, Importer
 from fullyconv.data.importers.source import Source, is_picture, split_of
+from fullyconv.data.prepare.plan import shortened
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_colors
 from fullyconv.labels import IGNORE_INDEX
@@ -24,6 +27,11 @@ _TABLES = (
 )
 _ENDINGS = ("", "_mask", "_label", "_labels", "_L", "_gt", "-mask", "-color", "_color")
 _BLACK = 0
+_HOPELESS = 4096  # colours of masks that have few each: the rest need not be read
+_WHY = "as in masks saved as JPEG or with smooth edges"
+_LOSS = "save the masks without loss"
+
+Pair = tuple[str, Path, Path]  # a mask as the export calls it, its picture, its file
 
 
 def read(source: Source) -> Export:
@@ -31,7 +39,7 @@ def read(source: Source) -> Export:
     files = [path for path in source.files if is_picture(path)]
     tables = source.matching(_TABLES)
     photos = source.pictures(without=_MASKS)
-    pairs: list[tuple[str, Path, Path]] = []
+    pairs: list[Pair] = []
     export = Export()
     for path in (p for p in files if _is_mask(p)):
         stem = PurePosixPath(path).stem
@@ -44,7 +52,7 @@ def read(source: Source) -> Export:
         export.categories = read_table(source.path(tables[0]))
         export.notes.append(f"colours as in {tables[0]}")
     else:
-        export.categories = _colors_in([mask for *_, mask in pairs], export)
+        export.categories, pairs = _told_apart(pairs, export)
     places = {number(c.color): i for i, c in enumerate(export.categories) if c.color is not None}
     export.complete = _BLACK in places or not tables
     if tables:
@@ -66,29 +74,47 @@ def _picture(mask: str, name: str) -> str:
     return (above / "images" / name).as_posix()
 
 
-def _colors_in(masks: list[Path], export: Export) -> list[Category]:
-    """Every colour of all masks; those that cannot be read, unless all, are told of later."""
-    found: set[int] = set()
-    problem: FullyConvError | None = None
-    for path in progress_bar(masks, "looking for colours", leave=False):
+def _told_apart(pairs: list[Pair], export: Export) -> tuple[list[Category], list[Pair]]:
+    """Every colour of all masks, and the masks that can be such; the others are problems.
+
+    A mask of more colours than there are ids is none. Those that cannot be read are told of later.
+    """
+    masks: Counter[int] = Counter()  # of each colour
+    own: dict[str, NDArray[np.int32]] = {}
+    wrong: dict[str, str] = {}
+    unreadable: FullyConvError | None = None
+    for name, _, path in progress_bar(pairs, "looking for colours", leave=False):
         try:
-            found.update(np.unique(packed(read_colors(path))).tolist())
+            colors = np.unique(packed(read_colors(path)))
         except FullyConvError as error:
-            problem = problem or error
+            unreadable = unreadable or error
             continue
-        if len(found) > IGNORE_INDEX:
-            raise FullyConvError(
-                f"{path}: more than {IGNORE_INDEX} colours so far, as in masks saved as JPEG or "
-                "with smooth edges; add a table of colours, such as labelmap.txt with lines like "
-                "car:128,0,0::, and save the masks without loss"
-            )
-    if not found and problem is not None:
-        raise problem
+        if len(colors) > IGNORE_INDEX:
+            wrong[name] = f"{name}: {len(colors):,} colours, {_WHY}; {_LOSS}"
+            continue
+        own[name] = colors
+        masks.update(colors.tolist())
+        if len(masks) > _HOPELESS:
+            break
+    if len(masks) > IGNORE_INDEX or (wrong and not masks):
+        alone = {n: sum(masks[c] == 1 for c in colors.tolist()) for n, colors in own.items()}
+        joint = sorted((name for name in own if alone[name]), key=lambda name: -alone[name])
+        worst = [*wrong, *joint]
+        raise FullyConvError(
+            f"{len(worst)} masks hold more than {IGNORE_INDEX} colours, by themselves or together, "
+            f"{_WHY} ({shortened(worst)}); add a table of colours, such as labelmap.txt with lines "
+            f"like car:128,0,0::, and {_LOSS}"
+        )
+    if not masks and unreadable is not None:
+        raise unreadable
     export.notes.append(
         "no table of colours (labelmap.txt), so each colour is a class of its own; name them with "
         "--classes '#000000=background,...'"
     )
-    return [Category(hexadecimal(v), (v >> 16, v >> 8 & 255, v & 255)) for v in sorted(found)]
+    export.problems += wrong.values()
+    export.spoken_of.update(photo for name, photo, _ in pairs if name in wrong)
+    named = [Category(hexadecimal(v), (v >> 16, v >> 8 & 255, v & 255)) for v in sorted(masks)]
+    return named, [pair for pair in pairs if pair[0] not in wrong]
 
 
 def _found(mask: Path, places: Mapping[int, int]) -> Found:

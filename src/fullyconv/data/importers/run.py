@@ -18,16 +18,16 @@ from fullyconv.data.importers.classes import BACKGROUND, ClassMap, class_map, pa
 from fullyconv.data.importers.found import Export, Found, Picture, Unlabelled
 from fullyconv.data.importers.reading import Embedded
 from fullyconv.data.importers.registry import guess, importer
-from fullyconv.data.importers.source import Source
+from fullyconv.data.importers.source import MARK, Source
 from fullyconv.data.parallel import in_parallel
 from fullyconv.data.prepare.archives import MAX_BYTES, is_archive, unpack
 from fullyconv.data.prepare.layout import draw, take_over, write_classes
-from fullyconv.data.prepare.plan import Drawn, stored
+from fullyconv.data.prepare.plan import Drawn, shortened, stored
 from fullyconv.data.prepare.report import Report
-from fullyconv.data.prepare.run import PROBLEMS, scratch
+from fullyconv.data.prepare.run import PROBLEMS, SCRATCH, scratch
 from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.files import write_text, write_whole
+from fullyconv.files import write_json, write_text, write_whole
 from fullyconv.images import read_photo
 from fullyconv.labels import Ids, LabelSpace
 
@@ -72,7 +72,7 @@ def import_data(
 
     Args:
         source: Folder, archive (zip, tar) or annotation file.
-        out: Root of the layout; made if need be.
+        out: Root of the layout: a folder that is empty, not there yet, or of an earlier import.
         form: Format, one of :data:`~fullyconv.data.importers.IMPORTERS`; None to guess it.
         images: Folders of the pictures, where the export does not hold them.
         classes: New names by the tool's, or ``a,b=c``; see :func:`parse_classes`. Classes that are
@@ -88,7 +88,8 @@ def import_data(
 
     Raises:
         UsageError: If the format, a class or the number of workers does not exist.
-        FullyConvError: If the source is of no known form, or pictures are missing or damaged; the
+        FullyConvError: If the source is of no known form, ``out`` holds what no import made, or one
+            lies in the other; nothing is touched then. Or if pictures are missing or damaged; the
             others are made all the same, and ``out/problems.txt`` names all that are not.
     """
     root = Path(out)
@@ -100,6 +101,7 @@ def import_data(
         importer(form)
     if not Path(source).exists():  # before a folder is made
         raise FullyConvError(f"{source}: there is no such file or folder")
+    _check_place(Path(source), root)
     with _tidied(root), scratch(root) as folder:
         opened = _opened(Path(source), Path(folder), tuple(map(Path, folders)), progress)
         form = form or guess(opened)
@@ -110,8 +112,26 @@ def import_data(
             export = _named_apart(how.read(opened))
         mapped = class_map(export.categories, wanted, unlabelled or how.unlabelled, export.complete)
         write_classes(root / CLASSES, stored(mapped.labels))
+        write_json(root / MARK, {"from": form})
         report = _make_all(form, how.tool, root, export, mapped, workers, progress)
     return _finished(report)
+
+
+def _check_place(source: Path, root: Path) -> None:
+    """Raise if somebody's files would be replaced: the export's own, or those of another folder."""
+    export, place = source.resolve(), root.resolve()
+    if source.is_dir() and export in (place, *place.parents):
+        raise FullyConvError(f"{root} is in the export itself; name a new folder elsewhere")
+    if source.is_dir() and place in export.parents:
+        raise FullyConvError(f"{root} holds the export itself; name a new folder elsewhere")
+    if not root.is_dir() or (root / MARK).is_file():
+        return
+    held = sorted(path.name for path in root.iterdir() if not path.name.startswith(SCRATCH))
+    if held:
+        raise FullyConvError(
+            f"{root} is no folder of an earlier import (it has no {MARK}) and holds "
+            f"{shortened(held)}; name a new folder"
+        )
 
 
 @contextmanager
@@ -190,6 +210,13 @@ def _make_all(
         else:
             pictures[picture.split] += 1
     summary = [f"classes: {', '.join(mapped.labels.categories)}", *export.notes]
+    summary += _alike(mapped.labels.categories)
+    unlabelled = [path.name for path in export.unlabelled()]
+    if unlabelled:
+        summary.append(
+            f"{len(unlabelled)} pictures have no labels in the export and are left out "
+            f"({shortened(unlabelled)})"
+        )
     if {BACKGROUND} & {*mapped.labels.categories} - {c.name for c in export.categories}:
         said = "pixels without a label are background; --unlabelled void leaves them out"
         summary.insert(1, said)
@@ -198,18 +225,34 @@ def _make_all(
         root,
         dict(sorted(pictures.items())),
         pictures.total(),
-        notes=(*summary, *_kept(root, sorted(notes))),
+        notes=(*summary, *_kept(root, sorted(notes), unlabelled)),
         problems=tuple(sorted(problems)),
     )
 
 
-def _kept(root: Path, notes: Sequence[str]) -> Sequence[str]:
-    """The first few notes; all of them are in a file."""
+def _alike(names: Sequence[str]) -> list[str]:
+    """Sentences about classes whose names differ in capitals alone."""
+    spelt: dict[str, list[str]] = {}
+    for name in names:
+        spelt.setdefault(name.casefold(), []).append(name)
+    said = []
+    for first, *others in (same for same in spelt.values() if len(same) > 1):
+        option = ",".join([first, *(f"{name}={first}" for name in others)])
+        said.append(
+            f"the classes {' and '.join([first, *others])} differ in capitals alone; if they are "
+            f"one, name all with --classes, these as {option}"
+        )
+    return said
+
+
+def _kept(root: Path, notes: Sequence[str], unlabelled: Sequence[str]) -> Sequence[str]:
+    """The first few notes; all of them are in a file, and all pictures that are left out."""
     path = root / NOTES
-    if not notes:
+    if not notes and not unlabelled:
         path.unlink(missing_ok=True)
         return notes
-    write_text(path, "".join(f"{note}\n" for note in notes))
+    left_out = (f"{name}: no labels in the export, left out" for name in unlabelled)
+    write_text(path, "".join(f"{line}\n" for line in (*notes, *left_out)))
     more = [f"{len(notes) - _SHOWN} more are in {path}"] if len(notes) > _SHOWN else []
     return [*notes[:_SHOWN], *more]
 

@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from fullyconv.data.prepare.archives import MAX_FILES
 from fullyconv.errors import FullyConvError
-from fullyconv.images import IMAGE_SUFFIXES
+from fullyconv.images import IMAGE_SUFFIXES, composed
+
+MARK = "imported.json"
+"""What an import leaves in its folder, and must find in one that holds anything already."""
 
 _HEAD = 2**16
 _SPLITS = {
@@ -30,14 +33,19 @@ _IN_NAME = re.compile(
 
 
 class Pictures:
-    """The files of pictures that annotations may speak of, found by whatever they call them."""
+    """The files of pictures that annotations may speak of, found by whatever they call them.
+
+    Attributes:
+        files: All of them.
+    """
 
     def __init__(self, files: Iterable[Path]) -> None:
+        self.files = list(dict.fromkeys(files))  # --images may name the export itself
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
-        for path in files:
-            self._by_name.setdefault(path.name, []).append(path)
-            self._by_stem.setdefault(path.stem, []).append(path)
+        for path in self.files:
+            self._by_name.setdefault(composed(path.name), []).append(path)
+            self._by_stem.setdefault(composed(path.stem), []).append(path)
 
     def find(self, called: str) -> Path | None:
         """The picture of that path, however its folders are called here.
@@ -51,7 +59,7 @@ class Pictures:
         Raises:
             FullyConvError: If several would do.
         """
-        wanted = PurePosixPath(called.replace("\\", "/"))
+        wanted = PurePosixPath(composed(called).replace("\\", "/"))
         found = self._by_name.get(wanted.name) or self._by_stem.get(wanted.name, [])
         if len(found) < 2:
             return found[0] if found else None
@@ -65,7 +73,7 @@ class Pictures:
 def _common_tail(path: Path, wanted: PurePosixPath) -> int:
     """How many folders upwards from the file have the same names."""
     pairs = zip(reversed(path.parts[:-1]), reversed(wanted.parts[:-1]), strict=False)
-    agree = [ours == theirs for ours, theirs in pairs]
+    agree = [composed(ours) == theirs for ours, theirs in pairs]
     return agree.index(False) if False in agree else len(agree)
 
 
@@ -85,10 +93,12 @@ class Source:
 
     @cached_property
     def files(self) -> list[str]:
-        """Paths of all files, relative to the root, sorted."""
+        """Paths relative to the root, sorted; beside a given file none of what imports made."""
         if self.given and self.images:
             return [self.given]
-        return sorted(walk(self.root))
+        files = sorted(walk(self.root))
+        made = tuple(path.removesuffix(MARK) for path in files if path.endswith(f"/{MARK}"))
+        return [path for path in files if not path.startswith(made)] if self.given else files
 
     def path(self, relative: str) -> Path:
         """Where a file of the export lies."""
@@ -203,7 +213,7 @@ def plain_name(path: str) -> str:
         >>> plain_name("train/images/street 4/a:1.jpg")
         'street 4__a_1'
     """
-    parts = PurePosixPath(path.replace("\\", "/")).parts
+    parts = PurePosixPath(composed(path).replace("\\", "/")).parts
     folders = [part for part in parts[:-1] if part.lower() not in _FOLDERS]
     stem = parts[-1] if parts else ""
     if is_picture(stem):

@@ -12,7 +12,7 @@ from fullyconv.data.importers.found import Category, Export, Found, Importer
 from fullyconv.data.importers.reading import read_text
 from fullyconv.data.importers.source import Source, is_picture
 from fullyconv.data.prepare.layout import VOID_COLOR
-from fullyconv.images import is_grey, read_labels
+from fullyconv.images import composed, is_grey, read_labels
 from fullyconv.labels import IGNORE_INDEX
 from fullyconv.labels import VOC as VOC_CLASSES
 
@@ -38,7 +38,7 @@ def read(source: Source) -> Export:
         name = path.relative_to(inside).with_suffix("").as_posix()
         if photo := export.photo(f"{_MASKS}/{name}.png", pictures, name):
             found = partial(_found, path, export.categories)
-            export.add(f"{name}.png", splits.get(name, ""), photo, found)
+            export.add(f"{name}.png", splits.get(composed(name), ""), photo, found)
     return export
 
 
@@ -52,7 +52,7 @@ def _splits(root: Path) -> dict[str, str]:
         for line in read_text(path).splitlines():
             name = line.strip()
             stem = PurePosixPath(name).with_suffix("").as_posix() if is_picture(name) else name
-            splits.setdefault(stem, split)
+            splits.setdefault(composed(stem), split)
     return splits
 
 

@@ -11,6 +11,7 @@ from fullyconv.data.importers.reading import read_text, read_yaml
 from fullyconv.data.importers.shapes import rectangle
 from fullyconv.data.importers.source import Source, is_picture, split_of
 from fullyconv.errors import FullyConvError
+from fullyconv.images import composed
 
 _YAML = r"(^|/)(data|dataset)\.ya?ml$"
 _BOX = 4  # numbers
@@ -26,18 +27,22 @@ def _folder(path: str, kind: str, other: str) -> str:
     return "/".join(parts)
 
 
+def _stem(path: str) -> str:
+    return composed(path.rpartition(".")[0])
+
+
 def read(source: Source) -> Export:
     """Every picture in images/ and every file in labels/; the large polygons are drawn first."""
     names = _names(source)
     export = Export([Category(name) for name in names.values()])
-    inside = {path.rpartition(".")[0]: path for path in source.files if path.endswith(".txt")}
+    inside = {_stem(path): path for path in source.files if path.endswith(".txt")}
     labels = {stem: path for stem, path in inside.items() if "labels" in stem.split("/")[:-1]}
     images = {
-        _folder(path, "images", "labels").rpartition(".")[0]: path
+        _stem(_folder(path, "images", "labels")): path
         for path in source.files
         if is_picture(path) and "images" in path.split("/")[:-1]
     }
-    pictures = source.pictures()
+    export.offered = pictures = source.pictures()
     for stem in sorted({*labels, *images}):
         here = source.path(images[stem]) if stem in images else None
         path = source.path(labels[stem]) if stem in labels else None
