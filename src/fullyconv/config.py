@@ -179,7 +179,8 @@ class OptimConfig:
     warmup: float = 0.05
     """Share of the steps over which the cosine schedule warms up."""
     reduction: Literal["sum", "mean"] = "mean"
-    """Loss of a picture: summed over its pixels (the authors' heavy regime) or averaged."""
+    """Loss of a picture: summed over its pixels (the authors' heavy regime) or averaged; of several
+    pictures the mean of the sums, or the mean over all pixels."""
     bias_lr: float = 2.0
     """sgd: factor on the learning rate of the backbone's biases; the scores' is always 2."""
     bias_decay: float = 0.0
