@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe
+from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe, with_settings
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
 from fullyconv.networks import BACKBONES, model_config, model_names, named_like, released_preprocess
@@ -167,18 +167,26 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
 """Description and recipe by name, in the order ``fcn train --help`` lists them."""
 
 
-def recipe(name: str) -> Recipe:
-    """A recipe by name.
+def recipe(name: str, **settings: Any) -> Recipe:
+    """A recipe by name, with some settings changed.
+
+    Args:
+        name: As ``fcn train --help`` lists them.
+        settings: Fields of :class:`~fullyconv.Recipe`; of its parts ``model``, ``data`` and
+            ``optim`` a dictionary of what changes in them.
 
     Raises:
-        UsageError: If there is none of that name.
+        UsageError: If there is no recipe of that name, or a setting does not exist or fit.
 
     Example:
         >>> recipe("camvid-fcn8s-efficientnet_lite0").model.num_classes
         11
+        >>> run = recipe("finetune", seed=7, data={"root": "photos"}, optim={"lr": 5e-4})
+        >>> run.seed, run.optim.lr, run.optim.weight_decay
+        (7, 0.0005, 0.02)
     """
     if name not in RECIPES:
         is_other = name in BACKBONES or name in model_names()
         known = named_like(name) if is_other else did_you_mean(name, list(RECIPES))
         raise UsageError(f"there is no recipe {name!r}. {known}")
-    return RECIPES[name][1]
+    return with_settings(RECIPES[name][1], settings)
