@@ -4,7 +4,6 @@ FOLDER holds train/ and val/, each with images/ and labels/, and classes.json.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import fullyconv as fc
@@ -12,12 +11,11 @@ import fullyconv as fc
 
 def main(folder: Path, run: Path, steps: int = 300) -> None:
     """The recipe for one's own pictures, begun from the shipped model of road scenes."""
-    recipe = fc.recipe("finetune")
-    recipe = replace(
-        recipe,
+    recipe = fc.recipe(
+        "finetune",
         init_from=("camvid",),
-        data=replace(recipe.data, root=folder, crop=(96, 128)),
-        optim=replace(recipe.optim, max_iters=steps),
+        data={"root": folder, "crop": (96, 128)},
+        optim={"max_iters": steps},
     )
     best = fc.train(recipe, run)
     print(fc.evaluate(best, folder, split="val").table())

@@ -270,6 +270,34 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
         recipe(str(tmp_path))
 
 
+def test_a_recipes_settings_are_changed_by_name() -> None:
+    run = recipe("finetune", seed=7, data={"root": "photos", "crop": (8, 9)}, optim={"lr": 0.5})
+    base = recipe("finetune")
+    data = replace(base.data, root=Path("photos"), crop=(8, 9))
+    assert run == replace(base, seed=7, data=data, optim=replace(base.optim, lr=0.5))
+    assert recipe("finetune", data=DataConfig(crop=(8, 9))).data == DataConfig(crop=(8, 9))
+    assert recipe("finetune", model={}) == base
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 1}, r"no setting lr. It belongs to optim: optim=\{'lr': ...\}$"),
+        ({"sed": 1}, r"no setting sed. Did you mean seed"),
+        ({"optim": {"momentun": 0.9}}, r"no setting optim.momentun. Did you mean momentum"),
+        ({"optim": {"momentum": 9}}, "momentum is 9; it must be at least 0 and below 1"),
+        ({"init_from": "camvid"}, r"init_from is 'camvid'; it must be a tuple, such as \('camvid'"),
+        ({"data": {"train": "train"}}, r"train is 'train'; it must be a tuple, such as \('train',"),
+        ({"data": {"train": ()}}, r"train is \(\); it must be a tuple of sub-folders"),
+    ],
+)
+def test_settings_that_do_not_exist_or_fit_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe("finetune", **settings)
+
+
 def test_configuration_needs_no_torch() -> None:
     code = (
         "import sys, fullyconv.config, fullyconv.recipes, fullyconv.images, fullyconv.metrics\n"

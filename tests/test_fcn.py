@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
+from classifiers import Squeeze
 from fullyconv.config import Geometry, ModelConfig, PredictionStride
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import build_backbone
+from fullyconv.models.convolutionalize import convolutionalize
 from fullyconv.models.create import create_model
 from fullyconv.models.fcn import FCN
 from fullyconv.models.geometry import CoordMap
@@ -178,6 +181,70 @@ def test_forward_has_no_branch_on_sizes() -> None:
         for size in ((64, 64), (33, 200), (150, 47)):
             images = torch.rand(1, 3, *size)
             torch.testing.assert_close(exported(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (
+            (3, 8, 9),
+            r"with 3 channels C here; got \(3, 8, 9\); one .* is a batch of one: images\[No",
+        ),
+        ((2, 8, 9, 3), r"got \(2, 8, 9, 3\); channels come second: images.permute\(0, 3, 1, 2\)"),
+        ((1, 4, 8, 9), r"images are \(N, C, H, W\) with 3 channels C here; got \(1, 4, 8, 9\)$"),
+        ((8, 9), r"got \(8, 9\)$"),
+    ],
+)
+@pytest.mark.parametrize("name", [*DIFFERENT, "siftflow-fcn32s", "a classifier"])
+def test_what_is_no_batch_of_images_is_refused(
+    name: str, shape: tuple[int, ...], message: str
+) -> None:
+    if name == "a classifier":
+        model: nn.Module = FCN(convolutionalize(Squeeze().eval(), 96, whole_map="global"), 2)
+    else:
+        name = f"fcn32s_{name}" if name in DIFFERENT else name
+        model = create_model(name, width=1 / 16)
+    with pytest.raises(ValueError, match=message):
+        model(torch.zeros(shape))
+
+
+def test_the_channels_that_are_wanted_are_said_and_followed() -> None:
+    fused = create_model("nyud-fcn32s-color-hha", width=1 / 64)
+    with pytest.raises(ValueError, match=r"with 6 channels C here; got \(1, 3, 8, 8\)"):
+        fused(torch.zeros(1, 3, 8, 8))
+    model = build("vgg16", "same", 32)
+    for images in (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), np.zeros((1, 3, 8, 8))):
+        with pytest.raises(ValueError, match=r"of floats in .*Preprocess makes; got "):
+            model(images)
+    # a first layer that somebody exchanges is what counts, and one that is not known takes any
+    stage = model.backbone.stages["8"]
+    assert isinstance(stage, nn.Sequential)
+    first = stage[0]
+    assert isinstance(first, nn.Conv2d)
+    stage[0] = nn.Conv2d(5, first.out_channels, 3, 1, 1)
+    assert model(torch.zeros(1, 5, 8, 8)).shape == (1, 2, 8, 8)
+    stage[0] = Mean(Residual())
+    assert model.backbone.in_channels is None
+    with pytest.raises(ValueError, match=r"with any number of channels C here; got \(3, 8, 8\)"):
+        model(torch.zeros(3, 8, 8))
+
+
+def test_a_classifier_is_no_backbone() -> None:
+    with pytest.raises(UsageError, match=r"is a Squeeze; .*becomes one by fullyconv.convolutional"):
+        FCN(Squeeze(), 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@torch.inference_mode()
+def test_checked_images_are_traced_and_compiled_as_ever() -> None:
+    model = build("vgg16", "same", 8)
+    nn.init.normal_(model.get_parameter("head.score.8.weight"))
+    images = torch.rand(1, 3, 40, 40)
+    traced = torch.jit.trace(model, torch.rand(1, 3, 40, 40))  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(traced(images), model(images))
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(images), model(images))
+    assert any(node.op == "call_module" for node in fx.Tracer().trace(model.backbone).nodes)
 
 
 @pytest.mark.parametrize("name", DIFFERENT)

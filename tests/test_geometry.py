@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from torch import nn
 
 from fullyconv.checkpoint import model_path
 from fullyconv.config import RELEASED_MODELS, PredictionStride
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import Backbone, build_backbone
+from fullyconv.models.convolutionalize import convolutionalize
 from fullyconv.models.create import create_model
-from fullyconv.models.fcn import Head
+from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.geometry import CoordMap, merge
 from fullyconv.models.layers import (
     BilinearUpsample,
@@ -202,3 +205,41 @@ def test_windows_that_are_not_square_are_traced_along_each_axis() -> None:
     assert [trace(layer, CoordMap(), axis).receptive_field for axis in (0, 1)] == [1, 3]
     with pytest.raises(ValueError, match="different grids: cells at 0 . 1 i and at 1 . 1 i"):
         Backbone({32: nn.Sequential(layer)}, {32: 1}, "same")
+
+
+@pytest.mark.parametrize("name", ["voc-fcn8s", "nyud-fcn32s-color-hha", "siftflow-fcn16s"])
+def test_a_network_in_memory_is_described_as_its_configuration_is(name: str) -> None:
+    config = model_config(name, width=1 / 16)
+    model = create_model(config)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    described, known = info(model, (40, 50)), info(config, (40, 50))
+    assert described.name == f"FCN-{config.stride}s"
+    assert replace(described, name="") == replace(known, name="")
+    timed = info(model, (40, 50), measure=True).seconds
+    assert timed is not None
+    assert timed > 0
+    assert model.training
+    assert all(torch.equal(before[key], t) for key, t in model.state_dict().items())
+
+
+def test_an_fcn_over_somebodys_classifier_is_described() -> None:
+    """Twenty convolutions of 3 x 3 in a ResNet-18; here a small one, its numbers by hand."""
+    classifier = nn.Sequential(
+        nn.Conv2d(4, 6, 3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)
+    )
+    model = FCN(convolutionalize(classifier, 64), 5)
+    described = info(model, size=(80, 160))
+    assert (described.max_stride, described.receptive_field) == (8, 3)
+    assert described.parameters == 4 * 6 * 9 + 6 + 6 * 2 + 2 + 6 * 5 + 5
+    assert "FCN-8s\n" in str(described)
+    # 10 x 20 cells: the convolution, and the scores of cells repeated at the edges or not
+    assert described.gflop * 1e9 >= 2 * 200 * (4 * 6 * 9 + 6 * 5)
+    for other in (classifier, model.backbone):
+        with pytest.raises(
+            UsageError, match=r"is no fully convolutional .*fullyconv.FCN\(fullyconv"
+        ):
+            info(other)
+
+
+def test_millions_are_printed_without_a_lonely_point() -> None:
+    assert re.search(r"parameters +134 M \(134,", str(info("fcn8s_vgg16", size=(8, 8))))

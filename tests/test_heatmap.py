@@ -174,6 +174,13 @@ def test_classes_of_one_spelling_get_files_of_their_own(tmp_path: Path) -> None:
     assert names == ["image-a_b.png", "image-a_b_1.png", "image-classes.json"]
 
 
+def test_what_is_shown_of_a_heat_map_are_its_scores_and_not_its_arrays() -> None:
+    scores = np.log(np.array([1, 3], np.float32)).reshape(2, 1, 1).repeat(5, 2)
+    drawn = (Category(1, "b"),)
+    result = HeatMap(np.zeros((40, 160, 3), np.uint8), scores, CoordMap(), ("a", "b"), drawn, "x")
+    assert repr(result) == "HeatMap('x', image 40 x 160, scores (2, 1, 5), drawn: b 75.0 %)"
+
+
 def test_bad_photographs_do_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.jpg").touch()

@@ -27,6 +27,7 @@ from fullyconv.images import (
     read_labels,
     read_photo,
     save_image,
+    take_photo,
     to_rgb,
 )
 from fullyconv.labels import CAMVID, IGNORE_INDEX, VOC
@@ -236,6 +237,16 @@ def test_a_photo_can_be_written_to(tmp_path: Path) -> None:
 def test_missing_files_are_named(tmp_path: Path, read: Reader) -> None:
     with pytest.raises(FullyConvError, match=r"nowhere\.jpg: there is no such file"):
         read(tmp_path / "nowhere.jpg")
+
+
+@pytest.mark.parametrize("given", [memoryview(b"0123456789"), [[1, 2]], io.BytesIO(b"x"), None])
+def test_what_is_no_photograph_is_named_by_its_kind(given: Any) -> None:
+    """A tensor's every number used to be printed as if it were a path."""
+    kind = type(given).__name__
+    with pytest.raises(
+        FullyConvError, match=rf"array \(H, W, 3\) of uint8, but a {kind} was given$"
+    ):
+        take_photo(given)
 
 
 @READERS

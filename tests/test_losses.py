@@ -168,6 +168,36 @@ def test_one_class_is_no_choice() -> None:
         cross_entropy(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64))
 
 
+@pytest.mark.parametrize(
+    ("ids", "void", "said"),
+    [
+        ([0, 30, 255], 255, r"holds 30, but there are 3 classes, whose ids are 0 to 2; .* id 255$"),
+        ([-1, 3, 2], 255, "target holds -1, 3, but there are 3 classes"),
+        ([-1, 255, 2], -1, r"target holds 255, but .* pixels of no class have the id -1$"),
+        ([*range(3, 9)], 255, r"target holds 3, 4, 5, 6, 7, \.\.\., but"),
+    ],
+)
+def test_ids_that_are_no_class_are_named(ids: list[int], void: int, said: str) -> None:
+    logits, target = torch.zeros(1, 3, 1, len(ids)), torch.tensor([[ids]])
+    with pytest.raises(ValueError, match=said):
+        cross_entropy(logits, target, ignore_index=void)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.uint8, torch.bool])
+def test_ids_are_whole_numbers_of_64_bits(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=f"target holds {dtype}; class ids are torch.int64: targe"):
+        cross_entropy(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=dtype))
+
+
+def test_a_training_runs_sum_is_per_picture() -> None:
+    """What the documents say of a loop of one's own: the same by ``/ len(target)``."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(3, 4, 5, 6), torch.randint(4, (3, 5, 6))
+    each = [cross_entropy(logits[i : i + 1], target[i : i + 1], "sum") for i in range(3)]
+    summed = cross_entropy(logits, target, "sum")
+    torch.testing.assert_close(summed / len(target), torch.stack(each).mean())
+
+
 def test_other_reductions_are_refused() -> None:
     none: Any = "none"
     with pytest.raises(ValueError, match="reduction is 'none'; it must be 'sum' or 'mean'"):

@@ -23,6 +23,7 @@ from fullyconv.pretrained import (
     BackboneWeights,
     imagenet,
     imagenet_weights,
+    load_backbone,
     read_state,
     start,
 )
@@ -291,3 +292,43 @@ def test_a_start_must_fill_the_backbone(
         run = replace(run, partial_weights=True)
     assert start(create_model(run.model), run, print) == "a.safetensors"
     assert "copied" in capsys.readouterr().out
+
+
+def test_a_backbone_is_filled_for_a_loop_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a training run fills it: every tensor is the file's, the class scores stay zero."""
+    file = _torchvisions(tmp_path / "x.safetensors", whole=True)
+    model = create_model("fcn8s_vgg16_torchvision", num_classes=5, width=1 / 16)
+    assert len(load_backbone(model, "vgg16_torchvision", file).copied) == 15
+    published = read_state(file)
+    filled = [t for key, t in model.state_dict().items() if key.startswith("backbone.")]
+    assert len(filled) == len(published) == 30
+    assert all(torch.equal(a, b) for a, b in zip(filled, published.values(), strict=True))
+    assert not model.get_parameter("head.score.8.weight").any()
+    alone = build_backbone("vgg16", width=1 / 16)
+    load_backbone(alone, "vgg16_torchvision", file)
+    assert all(map(torch.equal, alone.parameters(), filled))
+    half = _torchvisions(tmp_path / "y.safetensors", whole=False)
+    with pytest.raises(FullyConvError, match=r"2 missing: fc6, fc7.* knowingly with partial=True"):
+        load_backbone(model, "vgg16_torchvision", half)
+    report = load_backbone(model, "vgg16_torchvision", half, partial=True)
+    assert report.missing == ["fc6", "fc7"]
+    with pytest.raises(FullyConvError, match="use the backbone vgg16_torchvision"):
+        load_backbone(model, "vgg16", file)
+    with pytest.raises(UsageError, match="no backbone 'vgg17'. Did you mean vgg16"):
+        load_backbone(model, "vgg17")
+    with pytest.raises(UsageError, match="a Linear without a backbone was given; it must be a net"):
+        load_backbone(nn.Linear(1, 1), "vgg16_torchvision", file)
+    monkeypatch.setenv("FULLYCONV_HOME", str(tmp_path))
+    with pytest.raises(FullyConvError, match="weights get vgg16-.*name a file with weights=FILE"):
+        load_backbone(model, "vgg16")
+
+
+@pytest.mark.parametrize("name", ["fcn8s_vgg16", ModelConfig(backbone="vgg16")])
+@pytest.mark.parametrize("setting", ["pretrained", "weights"])
+def test_who_asks_for_a_pretrained_network_is_told_how(
+    name: str | ModelConfig, setting: str
+) -> None:
+    with pytest.raises(UsageError, match=r"it begins at random. .*load_backbone\(model, 'vgg16'\)"):
+        create_model(name, **{setting: True})

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fullyconv.prediction.prediction import Prediction
     from fullyconv.prediction.predictor import Predictor
     from fullyconv.preprocess import Preprocess
+    from fullyconv.pretrained import load_backbone
     from fullyconv.recipes import recipe
     from fullyconv.serve.view import view
     from fullyconv.surgery import expand_score, load_caffemodel, transplant
@@ -72,6 +73,7 @@ _HOME = {
     "prediction.prediction": ("Prediction",),
     "prediction.predictor": ("Predictor",),
     "preprocess": ("Preprocess",),
+    "pretrained": ("load_backbone",),
     "recipes": ("recipe",),
     "serve.view": ("view",),
     "surgery": ("expand_score", "load_caffemodel", "transplant"),
@@ -107,6 +109,7 @@ __all__ = [
     "heatmap",
     "import_data",
     "info",
+    "load_backbone",
     "load_caffemodel",
     "load_classifier",
     "load_model",

@@ -183,7 +183,7 @@ def load_classifier(
         FullyConvError: If there are no weights, or they are not those of this classifier.
     """
     classifier = dense_classifier(name, pool=pool, width=width)
-    found = find_weights(name, weights, "--weights FILE")
+    found = find_weights(name, weights, "--weights FILE (in Python weights=FILE)")
     if missing := found.fill(classifier).missing:
         raise FullyConvError(
             f"{found.path}: does not hold the whole classifier {name}: it lacks "

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fullyconv.changed import changed
-from fullyconv.errors import UsageError
+from fullyconv.errors import UsageError, did_you_mean
 
 Geometry = Literal["reference", "same"]
 PredictionStride = Literal[32, 16, 8]
@@ -20,13 +21,50 @@ Heads = tuple[tuple[str, int], ...]
 Precision = Literal["auto", "float32", "bfloat16"]
 ClassWeights = Literal["none", "inverse", "median_frequency", "enet"]
 Damaged = Literal["stop", "skip"]
+_Config = TypeVar("_Config", bound=Any)
 Mask = Literal["none", "foreground", "background", "both"]
+
+
+def with_settings(config: _Config, settings: Mapping[str, Any]) -> _Config:
+    """A configuration with some settings changed.
+
+    Args:
+        config: The dataclass.
+        settings: New values by name; of a part of a recipe a mapping of what changes in it.
+
+    Raises:
+        UsageError: If a setting does not exist or fit.
+
+    Example:
+        >>> recipe = Recipe(model=ModelConfig())
+        >>> with_settings(recipe, {"seed": 7, "optim": {"lr": 1e-4}}).optim.lr
+        0.0001
+    """
+    return replace(config, **dict(_new_values(config, settings, "")))
+
+
+def _new_values(config: Any, settings: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:
+    known = {field.name: getattr(config, field.name) for field in fields(config)}
+    for name, value in settings.items():
+        if name not in known:
+            parts = [key for key, part in known.items() if is_dataclass(part)]
+            holds = [key for key in parts if name in vars(known[key])]
+            hint = f"It belongs to {holds[0]}: {holds[0]}={{{name!r}: ...}}" if holds else ""
+            raise UsageError(
+                f"there is no setting {at}{name}. {hint or did_you_mean(name, list(known))}"
+            )
+        part = known[name]
+        if is_dataclass(part) and isinstance(value, Mapping):
+            value = replace(part, **dict(_new_values(part, value, f"{name}.")))
+        yield name, value
 
 
 def _check_choices(config: object) -> None:
     """Refuse values that a field of a few fixed ones does not list; Python itself never does."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
+        if get_origin(hint) is tuple and isinstance(value, str):
+            raise UsageError(f"{name} is {value!r}; it must be a tuple, such as ({value!r},)")
         if get_origin(hint) is Literal and value not in get_args(hint):
             known = ", ".join(str(choice) for choice in get_args(hint))
             raise UsageError(f"{name} is {value!r}; it must be one of {known}")
@@ -135,6 +173,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_counts(self, "workers", "jitter", least=0)
+        root: object = self.root
+        if isinstance(root, str):
+            object.__setattr__(self, "root", Path(root))
         train: object = self.train
         if not train or not isinstance(train, tuple):
             raise UsageError(f"train is {train!r}; it must be a tuple of sub-folders")
@@ -180,7 +221,8 @@ class OptimConfig:
     warmup: float = 0.05
     """Share of the steps over which the cosine schedule warms up."""
     reduction: Literal["sum", "mean"] = "mean"
-    """Loss of a picture: summed over its pixels (the authors' heavy regime) or averaged."""
+    """Loss of a picture: summed over its pixels (the authors' heavy regime) or averaged; of several
+    pictures the mean of the sums, or the mean over all pixels."""
     bias_lr: float = 2.0
     """sgd: factor on the learning rate of the backbone's biases; the scores' is always 2."""
     bias_decay: float = 0.0
@@ -276,6 +318,7 @@ class Recipe:
     """What the checkpoint shall say of the terms of its weights and data."""
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         starts = {
             "--from-scratch": self.from_scratch,
             "--init-from": bool(self.init_from),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,20 @@ class HeatMap:
         name: File name without its suffix; empty for arrays.
     """
 
-    image: NDArray[np.uint8] = field(repr=False)
-    scores: NDArray[np.float32] = field(repr=False)
-    at: CoordMap = field(repr=False)
-    categories: tuple[str, ...] = field(repr=False)
+    image: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    at: CoordMap
+    categories: tuple[str, ...]
     drawn: tuple[Category, ...] = ()
     name: str = ""
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        drawn = (f"{c.label} {percent(self.probabilities[c.index])}" for c in self.drawn)
+        return (
+            f"HeatMap({self.name!r}, image {height} x {width}, scores {self.scores.shape}, "
+            f"drawn: {', '.join(drawn)})"
+        )
 
     @cached_property
     def probabilities(self) -> NDArray[np.float32]:

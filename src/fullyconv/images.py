@@ -76,12 +76,17 @@ def take_photo(
         Its pixels, and its file name without the suffix; an empty one where there is no file.
 
     Raises:
-        FullyConvError: As :func:`read_photo`.
+        FullyConvError: As :func:`read_photo`; or if it is anything else.
     """
     if isinstance(photo, np.ndarray):
         return photo, ""
     if isinstance(photo, Image.Image):
         return to_rgb(photo), ""
+    if not isinstance(photo, str | os.PathLike):
+        raise FullyConvError(
+            f"a photograph is a path, a Pillow image or an array (H, W, 3) of uint8, but a "
+            f"{type(photo).__name__} was given"
+        )
     return read_photo(photo), Path(photo).stem
 
 

@@ -22,8 +22,11 @@ def cross_entropy(
     """Multinomial logistic loss over the pixels that are not void.
 
     ``"sum"`` is the authors' heavy regime (``normalize: false``): the gradient grows with the
-    number of pixels, hence learning rates of 1e-10. ``"mean"`` divides by the number of pixels
-    counted, at least 1, so that a target of nothing but void gives 0 and no NaN.
+    number of pixels, hence learning rates of 1e-10. It sums over the whole batch; a training run's
+    ``optim.reduction="sum"`` divides that by the number of pictures, as Caffe does: a loop of one's
+    own has the same by ``cross_entropy(logits, target, "sum") / len(target)``. ``"mean"`` divides
+    by the number of pixels counted, at least 1, so that a target of nothing but void gives 0 and no
+    NaN.
 
     Args:
         logits: (N, C, H, W); taken to float32.
@@ -37,8 +40,10 @@ def cross_entropy(
         A scalar, float32.
 
     Raises:
-        ValueError: If the shapes do not fit, there is one class only, ``ignore_index`` is a class,
-            or there is no such reduction.
+        ValueError: If the shapes do not fit, the target holds no int64 or, on a CPU, an id that is
+            no class, there is one class only, ``ignore_index`` is a class, or there is no such
+            reduction. On a GPU an id that is no class stops CUDA, as in PyTorch: to look for it in
+            every step would be to wait for the GPU in every step.
 
     Example:
         >>> logits = torch.zeros(1, 2, 1, 3)
@@ -62,12 +67,30 @@ def cross_entropy(
         )
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction is {reduction!r}; it must be 'sum' or 'mean'")
-    total = F.cross_entropy(
-        logits.float(), target, weight, ignore_index=ignore_index, reduction="sum"
-    )
+    if target.dtype != torch.int64:
+        raise ValueError(f"target holds {target.dtype}; class ids are torch.int64: target.long()")
+    try:
+        total = F.cross_entropy(
+            logits.float(), target, weight, ignore_index=ignore_index, reduction="sum"
+        )
+    except IndexError as error:  # on a CPU
+        raise ValueError(_no_class(target, logits.shape[1], ignore_index)) from error
     if reduction == "sum":
         return total
     return total / _denominator(target, weight, ignore_index)
+
+
+def _no_class(target: Tensor, classes: int, ignore_index: int) -> str:
+    no_class = (target < 0) | (target >= classes)
+    wrong = target[no_class & (target != ignore_index)].unique().tolist()
+    ids = ", ".join(map(str, wrong[:_NAMED])) + (", ..." if len(wrong) > _NAMED else "")
+    return (
+        f"target holds {ids}, but there are {classes} classes, whose ids are 0 to {classes - 1}; "
+        f"pixels of no class have the id {ignore_index}"
+    )
+
+
+_NAMED = 5  # ids that a message names
 
 
 def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ class NetworkInfo:
         rows = {
             "geometry": _GEOMETRIES[self.geometry],
             "convolutional layers": str(self.convolutions),
-            "parameters": f"{self.parameters / 1e6:#.3g} M ({self.parameters:,})",
+            "parameters": f"{self.parameters / 1e6:#.3g}".rstrip(".") + f" M ({self.parameters:,})",
             "receptive field": field,
             "max stride": str(self.max_stride),
             **landings,
@@ -96,7 +97,7 @@ _GEOMETRIES: dict[Geometry, str] = {
 
 
 def info(
-    name: str | os.PathLike[str] | ModelConfig,
+    name: str | os.PathLike[str] | ModelConfig | nn.Module,
     size: tuple[int, int] = (500, 500),
     measure: bool = False,
 ) -> NetworkInfo:
@@ -104,30 +105,35 @@ def info(
 
     Args:
         name: As :func:`~fullyconv.networks.model_config` takes it; a backbone, for the FCN-32s over
-            it; a checkpoint, or the name of a shipped model; or a configuration.
+            it; a checkpoint, or the name of a shipped model; a configuration; or a network itself,
+            which stays as it is: an :class:`~fullyconv.FCN` over any backbone, or what
+            :func:`~fullyconv.create_model` builds.
         size: Height and width of the picture to count and time (the paper's Table 1: 500 x 500).
         measure: Also time a forward pass, which builds the network in memory and takes seconds.
 
     Raises:
-        UsageError: If there is no network of that name, or no picture of that size.
+        UsageError: If there is no network of that name, a module is none, or no picture has that
+            size.
         FullyConvError: If a checkpoint cannot be read.
     """
     if min(size) < 1:
         raise UsageError(f"the size is {size[0]} x {size[1]}; a picture has at least 1 x 1 pixels")
-    title, config = _found(name)
-    with torch.device("meta"):
-        model = create_model(config).eval()
+    title, model = _found(name)
     fcn = _one_stream(model)
     backbone = fcn.backbone
+    streams = len(model.streams) if isinstance(model, LateFusion) else 1
+    shape = (1, streams * (backbone.in_channels or _COLORS), *size)
     head = next(m for m in model.modules() if isinstance(m, Head))
     coarsest = backbone.maps[head.taps[0]]
     stride = int(coarsest.stride)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, config.in_channels, *size, device="meta"))
-    seconds = _time(create_model(config), (1, config.in_channels, *size)) if measure else None
+        _shadow(model)(torch.empty(shape, device="meta"))
+    seconds = None
+    if measure:
+        seconds = _time(_filled(name), shape)
     return NetworkInfo(
         name=title,
-        geometry=config.geometry,
+        geometry=backbone.geometry,
         convolutions=coarsest.convolutions + 1,
         parameters=sum(p.numel() for p in model.parameters()),
         receptive_field=coarsest.receptive_field,
@@ -143,7 +149,20 @@ def info(
     )
 
 
-def _found(name: str | os.PathLike[str] | ModelConfig) -> tuple[str, ModelConfig]:
+_COLORS = 3  # of a picture for a network whose first layer does not say
+
+
+def _found(name: str | os.PathLike[str] | ModelConfig | nn.Module) -> tuple[str, nn.Module]:
+    """What a network is called, and the network, without memory for weights where it is built."""
+    if isinstance(name, nn.Module):
+        finest = [min(part.taps) for part in name.modules() if isinstance(part, Head)]
+        return f"FCN-{min(finest, default=0)}s", name
+    title, config = _configured(name)
+    with torch.device("meta"):
+        return title, create_model(config).eval()
+
+
+def _configured(name: str | os.PathLike[str] | ModelConfig) -> tuple[str, ModelConfig]:
     """What a network is called, and its configuration."""
     if isinstance(name, str) and not is_checkpoint(name):
         name = f"fcn32s_{name}" if name in BACKBONES else name
@@ -152,10 +171,29 @@ def _found(name: str | os.PathLike[str] | ModelConfig) -> tuple[str, ModelConfig
     return network_name(config.backbone, config.stride, config.skips), config
 
 
+def _filled(name: str | os.PathLike[str] | ModelConfig | nn.Module) -> nn.Module:
+    """The network with weights on this machine's processor, to be timed."""
+    if isinstance(name, nn.Module):
+        return deepcopy(name).cpu()
+    return create_model(_configured(name)[1])
+
+
+def _shadow(model: nn.Module) -> nn.Module:
+    """A copy of a network that has its weights' shapes alone, and computes nothing."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
+    memo |= {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    return deepcopy(model, memo).eval()
+
+
 def _one_stream(model: nn.Module) -> FCN | MultiHead:
     if isinstance(model, LateFusion):
         model = next(iter(model.streams.values()))
-    assert isinstance(model, FCN | MultiHead)
+    if not isinstance(model, FCN | MultiHead):
+        raise UsageError(
+            f"a {type(model).__name__} is no fully convolutional network that could be described; "
+            "fullyconv.FCN(fullyconv.convolutionalize(model), num_classes) makes one of a "
+            "classifier, fullyconv.FCN(backbone, num_classes) one of a backbone"
+        )
     return model
 
 

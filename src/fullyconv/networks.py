@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
-from fullyconv.config import RELEASED_MODELS, ModelConfig, network_name
+from fullyconv.config import RELEASED_MODELS, ModelConfig, PredictionStride, network_name
 from fullyconv.errors import UsageError, did_you_mean, nearest
 from fullyconv.preprocess import (
     CAFFE,
@@ -114,16 +114,32 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
         >>> model_config("fcn16s_vgg16", num_classes=11).stride
         16
     """
-    known = [field.name for field in fields(ModelConfig)]
-    for field in overrides:
-        if field not in known:
-            raise UsageError(f"a network has no setting {field!r}. {did_you_mean(field, known)}")
     if name in RELEASED_MODELS:
-        return replace(RELEASED_MODELS[name], **overrides)
+        return changed_config(RELEASED_MODELS[name], **overrides)
     match = re.fullmatch(r"fcn(32|16|8)s_(\w+)", name)
     if match is None or match[2] not in BACKBONES:
         raise UsageError(f"there is no network {name!r}. {named_like(name)}")
-    return replace(ModelConfig(), **{"stride": int(match[1]), "backbone": match[2], **overrides})
+    config = ModelConfig(backbone=match[2], stride=cast(PredictionStride, int(match[1])))
+    return changed_config(config, **overrides)
+
+
+def changed_config(config: ModelConfig, **overrides: Any) -> ModelConfig:
+    """A configuration with some fields changed.
+
+    Raises:
+        UsageError: If a field does not exist.
+    """
+    known = [field.name for field in fields(ModelConfig)]
+    for field in overrides:
+        if field in ("pretrained", "weights"):
+            raise UsageError(
+                f"a network has no setting {field!r}: it begins at random. Fill it by "
+                f"fullyconv.load_backbone(model, {config.backbone!r}), whose weights are "
+                "ImageNet's, or take a whole trained network by fullyconv.load_model"
+            )
+        if field not in known:
+            raise UsageError(f"a network has no setting {field!r}. {did_you_mean(field, known)}")
+    return replace(config, **overrides)
 
 
 _RELEASED = {

@@ -19,7 +19,7 @@ from fullyconv.config import Recipe
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.models.backbones import Backbone
 from fullyconv.models.fusion import LateFusion
-from fullyconv.networks import BACKBONES, preprocess_for
+from fullyconv.networks import BACKBONES, no_backbone, preprocess_for
 from fullyconv.preprocess import Preprocess
 from fullyconv.surgery import SurgeryReport, transplant, transplant_caffe
 from fullyconv.weights import get, list_weights
@@ -57,29 +57,79 @@ def start(
         for part, start_from in zip(parts, recipe.init_from, strict=True):
             source = load_model(start_from)
             report = transplant(part, source)
-            if _lacks_backbone(part, source, report):
-                _refuse_part(recipe, start_from, report, "a checkpoint of such a network")
+            if _lacks_backbone(part, source, report) and not recipe.partial_weights:
+                raise _in_part(
+                    start_from, recipe.model.backbone, report, "a checkpoint of such a network",
+                    "--partial-weights",
+                )  # fmt: skip
             say(f"from {start_from}: {report}")
         return ", ".join(Path(start_from).name for start_from in recipe.init_from)
     if weights is None:
         return "random"
-    path = weights.path
-    reports = [weights.fill(m) for m in model.modules() if isinstance(m, Backbone)]
-    if reports[0].missing:
-        whole = "a file that holds the whole classifier (fcn weights list)"
-        _refuse_part(recipe, path, reports[0], whole)
-    say(f"from {path}: {reports[0]}")
-    return f"{path.name} ({reports[0]})"
+    report = _fill(
+        model, recipe.model.backbone, weights, recipe.partial_weights, "--partial-weights"
+    )
+    say(f"from {weights.path}: {report}")
+    return f"{weights.path.name} ({report})"
 
 
-def _refuse_part(recipe: Recipe, path: object, report: SurgeryReport, whole: str) -> None:
-    """Raise where a part of the backbone would start at random, unless the recipe allows it."""
-    if not recipe.partial_weights:
-        raise FullyConvError(
-            f"{path}: fills only a part of {recipe.model.backbone} ({report}), and what is missing "
-            f"would start at random; name {whole}, or take this one knowingly with "
-            "--partial-weights"
+def load_backbone(
+    model: nn.Module,
+    name: str,
+    weights: str | os.PathLike[str] = "auto",
+    *,
+    partial: bool = False,
+) -> SurgeryReport:
+    """Fill a network's backbone with ImageNet weights, as every training run begins.
+
+    The class scores stay as they are: zero in a new network.
+
+    Args:
+        model: A network as :func:`~fullyconv.create_model` builds it, or a backbone alone. Of late
+            fusion each stream is filled.
+        name: Its backbone's name, the ``backbone`` of its :class:`~fullyconv.ModelConfig`.
+        weights: ``"auto"``, for the weights on this machine (a package, or ``fcn weights get``), or
+            a file: a .caffemodel, or a state dictionary, .safetensors or .pth.
+        partial: Take weights that lack layers of the backbone, which then keep their random start.
+
+    Returns:
+        The layers that were copied, reshaped, not in the file, and in the file alone.
+
+    Raises:
+        UsageError: If there is no such backbone, or none in the model.
+        FullyConvError: If there are no weights, they are another publisher's or do not fit, or lack
+            layers, which ``partial`` allows; the backbone may be filled in part then.
+    """
+    if name not in BACKBONES:
+        raise no_backbone(name)
+    found = find_weights(name, weights, "weights=FILE")
+    return _fill(model, name, found, partial, "partial=True")
+
+
+def _fill(
+    model: nn.Module, name: str, weights: BackboneWeights, partial: bool, option: str
+) -> SurgeryReport:
+    """Fill each backbone of a network; ``option`` is what takes weights that lack layers."""
+    reports = [weights.fill(part) for part in model.modules() if isinstance(part, Backbone)]
+    if not reports:
+        raise UsageError(
+            f"a {type(model).__name__} without a backbone was given; it must be a network of "
+            "fullyconv.create_model, or its backbone"
         )
+    if reports[0].missing and not partial:
+        whole = "a file that holds the whole classifier (fcn weights list)"
+        raise _in_part(weights.path, name, reports[0], whole, option)
+    return reports[0]
+
+
+def _in_part(
+    path: object, name: str, report: SurgeryReport, whole: str, option: str
+) -> FullyConvError:
+    """The error where a part of a backbone would start at random; ``option`` is what allows it."""
+    return FullyConvError(
+        f"{path}: fills only a part of {name} ({report}), and what is missing would start at "
+        f"random; name {whole}, or take this one knowingly with {option}"
+    )
 
 
 def _lacks_backbone(network: nn.Module, source: nn.Module, report: SurgeryReport) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe
+from fullyconv.config import RELEASED_MODELS, DataConfig, OptimConfig, Recipe, with_settings
 from fullyconv.errors import UsageError, did_you_mean
 from fullyconv.labels import LABEL_SPACES
 from fullyconv.networks import BACKBONES, model_config, model_names, named_like, released_preprocess
@@ -168,19 +168,27 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
 """Description and recipe by name, in the order ``fcn train --help`` lists them."""
 
 
-def recipe(name: str) -> Recipe:
-    """A recipe by name.
+def recipe(name: str, **settings: Any) -> Recipe:
+    """A recipe by name, with some settings changed.
+
+    Args:
+        name: As ``fcn train --help`` lists them.
+        settings: Fields of :class:`~fullyconv.Recipe`; of its parts ``model``, ``data`` and
+            ``optim`` a dictionary of what changes in them.
 
     Raises:
-        UsageError: If there is none of that name.
+        UsageError: If there is no recipe of that name, or a setting does not exist or fit.
 
     Example:
         >>> recipe("camvid-fcn8s-efficientnet_lite0").model.num_classes
         11
+        >>> run = recipe("finetune", seed=7, data={"root": "photos"}, optim={"lr": 5e-4})
+        >>> run.seed, run.optim.lr, run.optim.weight_decay
+        (7, 0.0005, 0.02)
     """
     if name not in RECIPES:
         raise UsageError(f"there is no recipe {name!r}. {_instead(name)}")
-    return RECIPES[name][1]
+    return with_settings(RECIPES[name][1], settings)
 
 
 def _instead(name: str) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from fullyconv.config import ModelConfig
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.models.fcn import FCN, Head
 from fullyconv.models.fusion import LateFusion, MultiHead
-from fullyconv.networks import model_config
+from fullyconv.networks import changed_config, model_config
 
 Network = FCN | MultiHead | LateFusion
 
 
 def create_model(name: str | ModelConfig, **overrides: Any) -> Network:
     """Build a network; its weights are random, its class scores zero (paper, section 4.3).
+
+    :func:`~fullyconv.load_backbone` fills it with ImageNet weights.
 
     Args:
         name: A folder name of the authors' release (``"voc-fcn8s"``),
@@ -36,7 +37,7 @@ def create_model(name: str | ModelConfig, **overrides: Any) -> Network:
         (1, 5, 33, 7)
     """
     if isinstance(name, ModelConfig):
-        config = replace(name, **overrides)
+        config = changed_config(name, **overrides)
     else:
         config = model_config(name, **overrides)
     if config.streams:

@@ -152,7 +152,13 @@ class FCN(nn.Module):
         skip_scale: Fixed factors on the stride-16 and stride-8 features.
 
     Shape:
-        images (N, C, H, W) to logits (N, num_classes, H, W), for any H and W from 1 up.
+        images (N, C, H, W) float32, in the network's own input units, to logits
+        (N, num_classes, H, W), for any H and W from 1 up.
+
+    Raises:
+        UsageError: If the backbone is none, has no features at the prediction stride, or there is
+            no class.
+        ValueError: If it is called on what is no batch of images of so many channels.
     """
 
     def __init__(
@@ -164,6 +170,12 @@ class FCN(nn.Module):
         skip_scale: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
+        if not isinstance(backbone, Backbone):
+            raise UsageError(
+                f"the backbone is a {type(backbone).__name__}; a torch classifier becomes one by "
+                "fullyconv.convolutionalize(model), one of this package is made with its network "
+                "by fullyconv.create_model(name)"
+            )
         self.backbone = backbone
         self.head = Head(backbone, num_classes, stride, upsample, skip_scale)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fullyconv.models.backbones.backbone import Backbone
+from fullyconv.models.backbones.backbone import Backbone, check_images
 from fullyconv.models.fcn import FCN, Head
 
 
@@ -50,6 +50,8 @@ class LateFusion(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the averaged logits; shapes as in the class docstring."""
+        wanted = [part.in_channels for part in self.modules() if isinstance(part, Backbone)]
+        check_images(images, None if None in wanted else sum(filter(None, wanted)))
         parts = images.chunk(len(self.streams), dim=1)
         scores = [fcn(part) for fcn, part in zip(self.streams.values(), parts, strict=True)]
         return torch.stack(scores).mean(0)

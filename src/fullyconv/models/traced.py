@@ -40,6 +40,14 @@ class Traced(Mapped):
         y: Tensor = self.body(x)
         return y
 
+    @property
+    def first(self) -> nn.Module:
+        """The layer that alone takes the input; the piece itself where there is no such one."""
+        node = next(iter(self.body.graph.nodes))
+        users = [user for user in node.users if user.op == "call_module"]
+        alone = len(users) == len(node.users) == 1
+        return self.body.get_submodule(str(users[0].target)) if alone else self
+
     def trace(self, at: CoordMap, axis: int) -> CoordMap:
         """Where the output cells lie."""
         return self._last(self.walk(at, axis))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fullyconv.config import Recipe
+from fullyconv.config import Recipe, with_settings
 from fullyconv.data.prepare.ready import ready
 from fullyconv.data.sources import label_space
 from fullyconv.errors import UsageError, did_you_mean
@@ -83,9 +83,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for key, value in changes.items():
         part, _, name = key.rpartition(".")
         parts.setdefault(part, {})[name] = value
-    own = parts.pop("", {})
-    own |= {part: replace(getattr(recipe, part), **values) for part, values in parts.items()}
-    return replace(recipe, **own)
+    return with_settings(recipe, parts.pop("", {}) | parts)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from fractions import Fraction
 from math import ceil
 from typing import cast
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
 from fullyconv.config import Geometry
 from fullyconv.errors import FullyConvError
 from fullyconv.models.geometry import CoordMap, merge
 from fullyconv.models.layers import cells, trace
+from fullyconv.models.traced import Traced
 
 _LARGEST = 2048  # size up to which the smallest that a network takes is looked for
 REFERENCE_PADDING = 100  # conv1 of every released net (fcn.berkeleyvision.org, */net.py)
@@ -40,6 +42,7 @@ class Backbone(nn.Module):
 
     Raises:
         FullyConvError: If the geometry of a layer is not known here, or is not the one stated.
+        ValueError: If it is called on what is no batch of images of so many channels.
     """
 
     def __init__(
@@ -108,8 +111,18 @@ class Backbone(nn.Module):
         """What the layers run over: the images, padded with zeros where the network needs it."""
         return images
 
+    @property
+    def in_channels(self) -> int | None:
+        """Channels of the images; None where they do not go into a convolution first."""
+        for layer in self.stages.modules():
+            first = layer.first if isinstance(layer, Traced) else layer
+            if not isinstance(first, nn.Sequential | nn.ModuleDict | nn.ZeroPad2d):
+                return first.in_channels if isinstance(first, nn.Conv2d) else None
+        return None
+
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features at each tap; shapes as in the class docstring."""
+        check_images(images, self.in_channels)
         features: dict[int, Tensor] = {}
         x = self.whole(images)
         for stride, stage in self.stages.items():
@@ -204,6 +217,40 @@ class PaddedBackbone(Backbone):
                         g / grids[coarse].stride for g in (front, ends[fine] - ends[coarse])
                     ]
         return max(map(ceil, lacking))
+
+
+def check_images(images: object, channels: int | None) -> None:
+    """Refuse what is no batch of images, before a layer does in words of its own.
+
+    While a network is traced or compiled there is nothing to be checked.
+
+    Args:
+        images: What a network was called on.
+        channels: How many it takes; None if that is not known.
+
+    Raises:
+        ValueError: If they are not of shape (N, channels, H, W), or no floating-point numbers.
+    """
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or isinstance(images, fx.Proxy) or torch.compiler.is_compiling():
+        return
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(
+            f"images are a tensor (N, C, H, W) of floats in the network's own input units, which "
+            f"fullyconv.Preprocess makes; got {kind}"
+        )
+    if images.ndim == 4 and channels in (None, images.shape[1]):
+        return
+    hint = ""
+    if images.ndim == 3:
+        hint = "; one image is a batch of one: images[None]"
+    elif images.ndim == 4 and images.shape[3] == channels:
+        hint = "; channels come second: images.permute(0, 3, 1, 2)"
+    raise ValueError(
+        f"images are (N, C, H, W) with {channels or 'any number of'} channels C here; got "
+        f"{tuple(images.shape)}{hint}"
+    )
 
 
 def scaled(width: float) -> Callable[[int], int]:
