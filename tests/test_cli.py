@@ -20,6 +20,7 @@ from fullyconv import cli
 from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
 from fullyconv.config import Geometry
+from fullyconv.errors import StoppedError
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.protocols import PROTOCOLS
 from fullyconv.weights import WEIGHTS
@@ -167,12 +168,16 @@ def test_a_wrong_command_line_exits_with_2(
     assert fcn(monkeypatch, *args) == 2
 
 
-def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), StoppedError("stopped after 3 of 6")])
+def test_ctrl_c_exits_with_130(
+    raised: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(args: object) -> int:
-        raise KeyboardInterrupt
+        raise raised
 
     monkeypatch.setattr(cli, "run", interrupted)
     assert fcn(monkeypatch, "info") == 130
+    assert capsys.readouterr().err == (f"fcn: {raised}\n" if str(raised) else "")
 
 
 def test_output_that_nobody_reads_is_no_error() -> None:
