@@ -20,6 +20,7 @@ from fullyconv import cli
 from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
 from fullyconv.config import Geometry
+from fullyconv.errors import StoppedError
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.protocols import PROTOCOLS
 from fullyconv.weights import WEIGHTS
@@ -161,6 +162,69 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("predict x.jpg --output x -m camvid", ["--output is --out here", "-m is --model here"]),
+        ("predict x.jpg --device cuda", ["there is no --device: a GPU is taken where PyTorch has"]),
+        ("data check x --quiet", ["there is no --quiet: > /dev/null hides what is printed"]),
+        ("train finetune --steps=10", ["--steps is --optim.max-iters here"]),
+        ("study skips x --steps x", []),  # there is one; its value is wrong
+        ("export camvid --to onnx --weights x", []),  # no option of any name
+    ],
+)
+def test_what_others_call_an_option_is_told_what_it_is_here(
+    args: str,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert fcn(monkeypatch, *args.split()) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fcn: ")]
+    assert len(lines) == len(said)
+    for line, start in zip(lines, said, strict=True):
+        assert line.startswith(f"fcn: {start}")
+
+
+def test_a_mistyped_option_of_a_recipe_is_answered_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "train", "finetune", "--epochs", 3) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("--optim.epochs") == 1
+    assert shown.count("--help") == shown.count("fcn train finetune --help") == 1
+
+
+@pytest.mark.parametrize("args", [["--resume", "runs/a"], ["--max-iters", "3"]])
+def test_options_do_not_go_before_the_recipe(
+    args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(monkeypatch, "train", *args) == 2
+    said = f"fcn: the recipe goes before {args[0]}: fcn train RECIPE {args[0]}; fcn train --help"
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        ([], "fcn predict street.jpg --out results "),
+        (["data"], "check"),
+        (["train"], "finetune"),
+        (["study"], "patch-sampling"),
+    ],
+)
+def test_a_command_that_is_given_nothing_shows_its_help(
+    args: list[str],
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert fcn(monkeypatch, *args) == 2
+    said = capsys.readouterr()
+    assert shown in said.out
+    assert said.err == ""
+
+
 @pytest.mark.parametrize("args", [["predict"], ["nothing"], ["train", "nothing"], []])
 def test_a_wrong_command_line_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, args: list[str]
@@ -168,12 +232,16 @@ def test_a_wrong_command_line_exits_with_2(
     assert fcn(monkeypatch, *args) == 2
 
 
-def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), StoppedError("stopped after 3 of 6")])
+def test_ctrl_c_exits_with_130(
+    raised: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(args: object) -> int:
-        raise KeyboardInterrupt
+        raise raised
 
     monkeypatch.setattr(cli, "run", interrupted)
     assert fcn(monkeypatch, "info") == 130
+    assert capsys.readouterr().err == (f"fcn: {raised}\n" if str(raised) else "")
 
 
 def test_output_that_nobody_reads_is_no_error() -> None:

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -744,7 +744,9 @@ def test_a_damaged_annotation_is_a_problem_and_its_picture_not_unlabelled(tmp_pa
 
 
 @pytest.mark.parametrize("turn", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_names_are_compared_as_they_look(turn: tuple[str, str], tmp_path: Path) -> None:
+def test_names_are_compared_as_they_look(
+    turn: tuple[Literal["NFC", "NFD"], ...], tmp_path: Path
+) -> None:
     """Umlauts as one character, or as a letter and a mark: macOS writes the latter."""
     mine, other = (unicodedata.normalize(form, "Münster tor") for form in turn)
     root = tmp_path / "masks"

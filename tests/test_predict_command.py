@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import struct
 import subprocess
 import sys
 import tarfile
+import termios
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +24,10 @@ from fenced import ROOT, blocks
 from fullyconv import cli
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.prediction.augmented import AugmentedPredictor
+from fullyconv.prediction.labelling import Labelling
 from fullyconv.prediction.predicting import encoded, predict
 from fullyconv.prediction.predictor import Predictor
+from fullyconv.progress import progress_bar
 
 Pixels = NDArray[np.uint8]
 
@@ -163,7 +170,64 @@ def test_many_failures_are_not_all_listed_again(
 ) -> None:
     names = [tmp_path / f"{number}.png" for number in range(25)]
     assert fcn(monkeypatch, "predict", *names, "--model", small_model, "--out", tmp_path) == 1
-    assert "  and 5 more, named in " in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "fcn: 25 could not be labelled: the 20 above, and 5 more, named in " in shown
+    assert shown.count("there is no such file") == 20
+
+
+def test_ctrl_c_says_how_far_it_came(
+    small_model: Path,
+    photo: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"broken")
+    for name in "abcd":
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    command = ["predict", tmp_path / "a.png", "--model", small_model, "--out", tmp_path / "out"]
+    assert fcn(monkeypatch, *command) == 0
+    command[1:2] = [tmp_path / f"{name}.png" for name in ("a", "b", "bad", "c", "d")]
+    fail = Labelling._failed
+
+    def pressed(*args: Any) -> None:
+        fail(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Labelling, "_failed", pressed)
+    assert fcn(monkeypatch, *command) == 130
+    *_, last = capsys.readouterr().err.splitlines()
+    done = len(list((tmp_path / "out").glob("*-mask.png")))  # those under way are finished
+    assert last == (
+        f"fcn: stopped: {done} of 5 are labelled, 1 could not be; the same command goes on with "
+        "the others"
+    )
+
+
+def test_ctrl_c_before_the_first_photograph(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def pressed(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fullyconv.prediction.predicting.predict", pressed)
+    assert fcn(monkeypatch, "predict", "x.jpg", "--out", tmp_path) == 130
+    assert capsys.readouterr().err == "fcn: stopped before the first was labelled\n"
+
+
+@pytest.mark.parametrize("size", [(0, 0), (24, 80)])
+def test_a_terminal_shows_a_bar(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that says that it has no size, as those that scripts open."""
+    master, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    with os.fdopen(terminal, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with progress_bar(total=9, unit="photo", file=stderr) as bar:
+            bar.update(3)
+            bar.refresh()
+        shown = os.read(master, 4096).decode()
+    os.close(master)
+    assert " 3/9 [" in shown
 
 
 def test_of_many_photographs_only_what_failed_is_said(

@@ -26,7 +26,7 @@ from fullyconv.checkpoint import Header, read_header, save_model
 from fullyconv.config import DataConfig, OptimConfig, Recipe
 from fullyconv.data.folder import FolderDataset
 from fullyconv.data.sources import fit_classes, label_space
-from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.errors import FullyConvError, StoppedError, UsageError
 from fullyconv.evaluation import evaluate
 from fullyconv.interrupts import hold_interrupts
 from fullyconv.labels import CAMVID
@@ -186,7 +186,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
 
     monkeypatch.setattr(training._Run, "step", interrupted)
     with pytest.raises(
-        FullyConvError, match=r"stopped after 3 of 6 steps, which are saved; the same com"
+        StoppedError, match=r"stopped after 3 of 6 steps, which are saved; the same com"
     ):
         train(small, tmp_path / "parts", progress=False)
     monkeypatch.undo()

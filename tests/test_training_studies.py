@@ -419,7 +419,8 @@ def fcn(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
     return code
 
 
-SMALL = """--base camvid-fcn8s-efficientnet_lite0 --steps 1 --crop 32 32 --batch-size 2 --lr 1e-3
+CAMVID_RECIPE = "camvid-fcn8s-efficientnet_lite0"
+SMALL = f"""--base {CAMVID_RECIPE} --steps 1 --crop 32 32 --batch-size 2 --lr 1e-3
     --set from_scratch=True data.workers=0 data.scale=0.9,1.1 data.mirror=False
     model.backbone=vgg16 model.width=0.03"""
 
@@ -463,9 +464,60 @@ def test_the_commands_are_the_studies(
 
     assert list(TRAINING) == list(TRAINING_STUDIES)
     assert fcn(monkeypatch, "study", "skips", scenes, "--set", "optim.nothing=1") == 2
-    assert "optim.nothing" in capsys.readouterr().err
+    assert "there is no setting 'optim.nothing'. " in capsys.readouterr().err
+    assert fcn(monkeypatch, "study", "skips", scenes, "--set", "model.strid=32") == 2
+    said = "fcn: --set model.strid=32: there is no setting 'model.strid'. Did you mean model.stride"
+    assert capsys.readouterr().err.startswith(said)
+    assert fcn(monkeypatch, "study", "skips", scenes, "--set", "model.width") == 2
+    assert "there is no value; write --set model.width=VALUE" in capsys.readouterr().err
     assert fcn(monkeypatch, "study", "skips", scenes, "--base", "finetun") == 2
     assert "Did you mean finetune?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("skips", "model.stride=32"),
+        ("trunk", "optim.trained=all"),
+        ("upsampling", "model.upsample=learned"),
+        ("balancing", "optim.class-weights=enet"),
+        ("patch-sampling", "optim.keep-pixels=0.3"),
+        ("momentum", "optim.batch_size=4"),
+        ("background", "data.void=sky"),
+        ("masking", "data.mask=both"),
+    ],
+)
+def test_what_a_study_varies_cannot_be_set(
+    name: str, setting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    scenes: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    own = {"background": ["--background", "sky"], "masking": ["--foreground", "car"]}
+    command = ["study", name, scenes, *own.get(name, []), "--base", CAMVID_RECIPE]
+    command += ["--set", "model.width=0.1", setting, "--out", tmp_path / "out"]
+    assert fcn(monkeypatch, *command) == 2
+    given = setting.partition("=")[0].replace("_", "-")
+    assert capsys.readouterr().err.startswith(
+        f"fcn: --set {given} would not count: the study {name}"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_foreground_may_be_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scenes: Path
+) -> None:
+    """As a setting of the recipe; --foreground goes before it."""
+    command = ["study", "masking", scenes, "--base", CAMVID_RECIPE, "--set", "data.foreground=cat"]
+    assert fcn(monkeypatch, *command) == 2
+    assert "there is no class 'cat'" in capsys.readouterr().err
+
+
+def test_without_background_another_class_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scenes: Path
+) -> None:
+    assert fcn(monkeypatch, "study", "background", scenes, "--base", CAMVID_RECIPE) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fcn: there is no class 'background'. Known: ")
+    assert said.endswith(" --background names the classes to train without\n")
 
 
 def test_the_commands_in_the_document_exist(

@@ -26,7 +26,7 @@ from fullyconv.commands.study import study
 from fullyconv.commands.train import train
 from fullyconv.commands.view import view
 from fullyconv.commands.weights import weights
-from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.errors import FullyConvError, StoppedError, UsageError
 from fullyconv.own_code import import_named
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -110,7 +110,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the command: exit 0 for success, 1 for failure, 2 for usage."""
+    """Entry point of the command: exit 0, 1 for failure, 2 for usage, 130 for Ctrl-C."""
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
     debug = len(args) < len(sys.argv) - 1
     try:
@@ -125,5 +125,6 @@ def main() -> None:
         if debug:
             raise
         print(f"fcn: {error}", file=sys.stderr)
-        status = _USAGE if isinstance(error, UsageError) else _FAILED
+        named = {UsageError: _USAGE, StoppedError: _INTERRUPTED}
+        status = named.get(type(error), _FAILED)
     sys.exit(status)

@@ -54,7 +54,7 @@ def _new_values(config: Any, settings: Mapping[str, Any], at: str) -> Iterator[t
                 f"there is no setting {at}{name}. {hint or did_you_mean(name, list(known))}"
             )
         part = known[name]
-        if is_dataclass(part) and isinstance(value, Mapping):
+        if is_dataclass(part) and not isinstance(part, type) and isinstance(value, Mapping):
             value = replace(part, **dict(_new_values(part, value, f"{name}.")))
         yield name, value
 

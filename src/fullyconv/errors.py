@@ -15,6 +15,10 @@ class UsageError(FullyConvError):
     """A name or option that does not exist; the command exits with status 2."""
 
 
+class StoppedError(FullyConvError):
+    """Ctrl-C: says what is done and kept; the command exits with status 130."""
+
+
 def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:
     """Sentence that names the nearest of ``known`` names, or all of them if none is near.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, TextIO
 
@@ -30,4 +31,14 @@ def progress_bar(*args: Any, **kwargs: Any) -> Any:
     if not sys.stderr.isatty():
         plain = {"file": _Log(sys.stderr), "bar_format": _LINE, "delay": _PAUSE}
         kwargs = plain | {"mininterval": _PAUSE, "maxinterval": 2 * _PAUSE} | kwargs
+    elif _is_without_a_window(sys.stderr):  # tqdm finds no room for a bar then
+        kwargs = {"ncols": 80, "nrows": 24} | kwargs
     return tqdm(*args, **kwargs)
+
+
+def _is_without_a_window(terminal: TextIO) -> bool:
+    """Whether a terminal says that it is 0 wide or high, as those of scripts do."""
+    try:
+        return 0 in os.get_terminal_size(terminal.fileno())
+    except OSError:  # no file of this process
+        return False

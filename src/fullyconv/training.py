@@ -31,7 +31,7 @@ from fullyconv.data.sources import (
     preprocess,
 )
 from fullyconv.data.statistics import class_weights, count_classes
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, StoppedError
 from fullyconv.files import write_bytes
 from fullyconv.interrupts import hold_interrupts
 from fullyconv.learner import Learner
@@ -101,7 +101,7 @@ def train(
             if run.scoring_due():
                 run.score()
             if interrupted() and run.iteration < steps:
-                raise FullyConvError(
+                raise StoppedError(
                     f"stopped after {run.iteration} of {steps} steps, which are saved; the same "
                     "command goes on from there (fcn train with --resume)"
                 )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, Union
@@ -9,6 +13,67 @@ from typing import Annotated, Any, Protocol, Union
 import tyro
 
 from fullyconv.errors import UsageError, did_you_mean
+
+_MEANT = {
+    "--out": ("-o", "--output", "--output-dir", "--out-dir"),
+    "--model": ("-m", "--weights", "--checkpoint"),
+    "--optim.max-iters": ("--steps", "--max-steps", "--iterations", "--iters"),
+    "--optim.lr": ("--learning-rate",),
+    "--data.root": ("--data", "--dataset", "--root"),
+}
+"""Options, and what others call them, too far from it for tyro to suggest."""
+_ELSEWHERE = {
+    "a GPU is taken where PyTorch has one; CUDA_VISIBLE_DEVICES chooses among several": (
+        "--device", "--gpu", "--cuda",
+    ),
+    "> /dev/null hides what is printed, 2> /dev/null progress and errors": ("-q", "--quiet"),
+}  # fmt: skip
+"""What is done by other means, and the options that others have for it."""
+
+
+def parse(of: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
+    """:func:`tyro.cli`; of options that others call otherwise it is said what they are here.
+
+    Args:
+        of: Function or type.
+        args: Command line after ``prog``.
+        prog: What was typed before it.
+        **options: Others of :func:`tyro.cli`.
+    """
+    try:
+        return tyro.cli(of, args=list(args), prog=prog, **options)
+    except SystemExit as end:
+        if end.code == 2:  # a box has said what is wrong
+            _say_what_is_meant(args, _options(of, prog, **options))
+        raise
+
+
+def _options(of: Any, prog: str, **options: Any) -> set[str]:
+    """The options that its help shows."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(of, args=["--help"], prog=prog, **options)
+    lines = re.findall(r"^\W (-.+)", text.getvalue(), re.MULTILINE)
+    return {word.rstrip(",") for line in lines for word in line.split()}
+
+
+def _say_what_is_meant(args: Sequence[str], known: set[str]) -> None:
+    said = {
+        name: f"{name} is {option} here"
+        for option, names in _MEANT.items() if option in known for name in names
+    }  # fmt: skip
+    for means, names in _ELSEWHERE.items():
+        said |= {name: f"there is no {name}: {means}" for name in names}
+    for given in dict.fromkeys(arg.partition("=")[0] for arg in args):
+        if given in said and given not in known:
+            print(f"fcn: {said[given]}", file=sys.stderr)
+
+
+def show_help(verb: Callable[[Sequence[str], str], int], prog: str) -> int:
+    """Print the help of a verb that was given nothing; its exit status is that of a mistake."""
+    with contextlib.suppress(SystemExit):
+        verb(["--help"], prog)
+    return 2
 
 
 class Command(Protocol):
@@ -50,16 +115,18 @@ class Group:
         Raises:
             UsageError: If there is no such verb; names those with names like it.
         """
-        if not args or args[0][:1] == "-":
+        if not args:
+            return show_help(self.run, prog)
+        if args[0][:1] == "-":
             verbs: Any = _one_of(self.verbs, _listed)
-            return int(tyro.cli(verbs, args=list(args), prog=prog, description=self.description))
+            return int(parse(verbs, args, prog, description=self.description))
         name = f"{prog} {args[0]}"
         verb = self.verbs.get(args[0])
         if verb is None:
             known = did_you_mean(args[0], list(self.verbs))
             raise UsageError(f"there is no {name!r}. {known}")
         if callable(verb):
-            return tyro.cli(verb, args=list(args[1:]), prog=name)
+            return int(parse(verb, args[1:], name))
         return verb.run(args[1:], name)
 
     def whole(self) -> Any:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, StoppedError
 
 # Of each photograph: its path, its result or error, its files, its number and how many there are
 Report = Callable[[Path | str, Any, Sequence[Path], int, int], object]
 # Of each frame of a film, of some rows of a raster: how many are done, how many there are, of what
 Tick = Callable[[int, int, str], object]
 Say = Callable[[str], object]
-_LISTED = 20  # photographs that are described one by one, failures that are named once more
+_LISTED = 20  # photographs that are described one by one, failures that are named
 
 
 def each_photo(
@@ -24,14 +24,21 @@ def each_photo(
     describe: Callable[[Any], str],
     done: str,
     where: Path,
+    recorded: bool = False,
 ) -> int:
     """Run a verb, say what became of each photograph while it runs, and return the exit status.
+
+    Failures are named when they happen; the first of them alone, where they are recorded.
 
     Args:
         run: Calls the verb with the reports to pass on; returns a sentence for each failure.
         describe: A result in lines that follow its path.
         done: What was done, as a participle.
         where: File or folder of the results.
+        recorded: ``where`` names what failed, and a next run passes over what is finished.
+
+    Raises:
+        StoppedError: At Ctrl-C; says what is done.
     """
     from fullyconv.progress import progress_bar
 
@@ -57,7 +64,8 @@ def each_photo(
         tried[kind] += 1
         good[kind] += not isinstance(result, FullyConvError)
         if isinstance(result, FullyConvError):
-            bar.write(f"fcn: {result}", file=sys.stderr)
+            if not recorded or (tried - good).total() <= _LISTED:
+                bar.write(f"fcn: {result}", file=sys.stderr)
         elif total <= _LISTED:  # of more, the files and the bar say enough
             bar.write(f"{path} {describe(result)}")
             for file in files:
@@ -71,6 +79,9 @@ def each_photo(
 
     try:
         failures = run(report, tick, bar.write)
+    except KeyboardInterrupt as error:
+        failed = (tried - good).total()
+        raise stopped(good.total() + before, failed, bar.total, done, recorded) from error
     finally:
         if film is not None:
             film.close()
@@ -82,21 +93,40 @@ def each_photo(
     if before:
         print(f"{before} were {done} before; --again does them again")
     if failures:
-        scrolled_away = (bar.total or 0) > _LISTED
-        say_failures(failures if scrolled_away else [], len(failures), done, where)
+        more = len(failures) - _LISTED
+        hidden = recorded and more > 0
+        rest = f": the {_LISTED} above, and {more} more, named in {where}" if hidden else ""
+        print(f"fcn: {len(failures)} could not be {done}{rest}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def stopped(good: int, failed: int, total: int | None, done: str, goes_on: bool) -> StoppedError:
+    """What Ctrl-C leaves, in a sentence.
+
+    Args:
+        good: How many are done.
+        failed: How many could not be.
+        total: How many there are; None if that was not known yet.
+        done: What is done, as a participle.
+        goes_on: The same command goes on from there.
+    """
+    if not total:
+        return StoppedError(f"stopped before the first was {done}")
+    bad = f", {failed} could not be" if failed else ""
+    rest = "; the same command goes on with the others" if goes_on else ""
+    return StoppedError(f"stopped: {good} of {total} are {done}{bad}{rest}")
 
 
 def say_failures(failures: Sequence[str], count: int, done: str, where: object) -> None:
     """Say how many could not be done, and name the first of them.
 
     Args:
-        failures: A sentence for each, or for the first; empty to name none.
+        failures: A sentence for each, or for the first.
         count: How many there are.
         done: What could not be done, as a participle.
         where: File that names all of them.
     """
-    print(f"fcn: {count} could not be {done}{':' if failures else ''}", file=sys.stderr)
+    print(f"fcn: {count} could not be {done}:", file=sys.stderr)
     for failure in failures[:_LISTED]:
         print(f"  {failure}", file=sys.stderr)
     if count > _LISTED:

@@ -120,7 +120,7 @@ def _into_folder(
             tick=tick, say=say, **options,
         )  # fmt: skip
 
-    return each_photo(run, _described, "labelled", Path(out, verb.SUMMARY))
+    return each_photo(run, _described, "labelled", Path(out, verb.SUMMARY), recorded=True)
 
 
 def _described(result: Any) -> str:

@@ -52,6 +52,7 @@ def _whole(texts: Sequence[str]) -> list[int]:
 def _dense_inference(
     backbone: Annotated[str, tyro.conf.Positional] = "alexnet",
     size: tuple[int, int] = (500, 500),
+    width: float = 1.0,
     batch: int = 10,
     repeats: int = 3,
     out: Path = Path("studies/dense-inference"),
@@ -61,13 +62,16 @@ def _dense_inference(
     Args:
         backbone: alexnet, vgg16, googlenet, efficientnet_lite0, ...
         size: Height and width of the image.
+        width: Factor on the network's channels; below 1 for small copies.
         batch: Patches in one forward pass.
         repeats: Measurements of each, of which the median counts.
         out: Folder for study.json.
     """
     from fullyconv.study.dense_inference import dense_inference
 
-    found = dense_inference(backbone, size, batch=batch, repeats=repeats, out=out, progress=True)
+    found = dense_inference(
+        backbone, size, width=width, batch=batch, repeats=repeats, out=out, progress=True
+    )
     print(f"{found.table()}\n{out}")
     return 0
 

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from fullyconv.commands.group import parse, show_help
 from fullyconv.config import Recipe
+from fullyconv.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +34,25 @@ class _Train:
 
     def run(self, args: Sequence[str], prog: str) -> int:
         """Train, or draw runs together."""
-        from fullyconv.recipes import RECIPES
-        from fullyconv.recipes import recipe as named_recipe
+        if not args:
+            return show_help(self.run, prog)
+        if args[0] == "--compare":
+            return int(parse(_compare, args[1:], f"{prog} --compare"))
+        if args[0] in ("-h", "--help"):
+            from fullyconv.recipes import RECIPES
 
-        if args[:1] == ["--compare"]:
-            return tyro.cli(_compare, args=list(args[1:]), prog=f"{prog} --compare")
-        if args and args[0].endswith(".json"):
-            return _train(_of_file(args[0], args[1:], prog))
-        if args and args[0][:1] != "-":
-            named_recipe(args[0])  # says which it might be, if there is none of the name
-        chosen = tyro.extras.overridable_config_cli(
-            _choices(RECIPES), args=list(args), prog=prog, description=_DESCRIPTION
-        )
-        return _train(chosen)
+            return _train(
+                tyro.extras.overridable_config_cli(
+                    _choices(RECIPES), args=list(args), prog=prog, description=_DESCRIPTION
+                )
+            )
+        if args[0][:1] == "-":
+            raise UsageError(
+                f"the recipe goes before {args[0]}: {prog} RECIPE {args[0]}; {prog} --help lists "
+                "them, and recipe.json in a run folder is one, too"
+            )
+        of = _of_file if args[0].endswith(".json") else _of_name
+        return _train(of(args[0], args[1:], prog))
 
     def whole(self) -> Any:
         """Every recipe with every flag."""
@@ -70,6 +78,15 @@ def _choices(
     }
 
 
+def _of_name(name: str, args: Sequence[str], prog: str) -> _Training:
+    """The recipe of a name, with what the flags change."""
+    from fullyconv.recipes import RECIPES, recipe
+
+    recipe(name)  # says which it might be, if there is none of the name
+    what, default = _choices(RECIPES)[name]
+    return _changed(default, what, args, f"{prog} {name}")
+
+
 def _of_file(file: str, args: Sequence[str], prog: str) -> _Training:
     """The recipe in a file, with what the flags change; the run is called as its folder is."""
     from fullyconv.recipe_file import read_recipe
@@ -78,9 +95,13 @@ def _of_file(file: str, args: Sequence[str], prog: str) -> _Training:
     run = path.parent.name if path.stem == "recipe" else path.stem
     default = _Training(**_values(read_recipe(file)), out=Path("runs") / run)
     said = f"Train by {file}, any part of which can be changed."
-    return tyro.cli(
-        _Training, args=list(args), default=default, prog=f"{prog} {file}", description=said
-    )
+    return _changed(default, said, args, f"{prog} {file}")
+
+
+def _changed(default: _Training, what: str, args: Sequence[str], prog: str) -> _Training:
+    """A recipe with what the flags change of it."""
+    chosen: _Training = parse(_Training, args, prog, default=default, description=what)
+    return chosen
 
 
 def _train(chosen: _Training) -> int:

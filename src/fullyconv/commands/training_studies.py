@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from fullyconv.commands.train import use_large_pages
+from fullyconv.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from fullyconv.config import Recipe
+    from fullyconv.study.variants import TrainingStudy
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class _Options:
     lr: float | None = None
     """Learning rate; the recipe's, if not given."""
     set: tuple[str, ...] = ()
-    """Other settings of the recipe by their names: --set model.stride=32 data.scale=0.5,2."""
+    """Other settings of the recipe by their names: --set model.width=0.5 data.scale=0.5,2."""
     seeds: tuple[int, ...] = ()
     """Seeds to train each variant with, for the mean and its spread; the recipe's, if not given."""
     only: tuple[str, ...] = ()
@@ -65,7 +70,8 @@ class _Masking(_Options):
 
     def changes(self) -> dict[str, Any]:
         """Those, and what is foreground."""
-        return {**super().changes(), "data.foreground": self.foreground}
+        own = {"data.foreground": self.foreground} if self.foreground else {}
+        return {**super().changes(), **own}
 
 
 def _run(name: str, options: _Options) -> int:
@@ -77,27 +83,50 @@ def _run(name: str, options: _Options) -> int:
     from fullyconv.study.variants import changed, train_study
 
     base = recipe(options.base)
-    if options.set:
+    names = [_named(setting, base) for setting in options.set]
+    if names:
         args = [word for setting in options.set for word in _words(setting)]
         base = tyro.cli(
             Recipe,
             args=args,
             default=base,
-            prog=f"fcn study {name} --set",
+            prog=f"fcn train {options.base}",  # whose help tells of these
             config=(tyro.conf.FlagConversionOff,),
         )
     base = changed(base, {"data.root": options.data, **options.changes()})
+    study = training_study(name, base)
+    for setting in names:
+        _refuse_varied(setting, study)
     out = options.out or Path("studies") / name
-    result = train_study(
-        training_study(name, base),
-        out,
-        seeds=options.seeds,
-        only=options.only,
-        progress=True,
-    )
+    result = train_study(study, out, seeds=options.seeds, only=options.only, progress=True)
     if this_process().is_main_process:
         print(f"{result.table()}\n{out / 'study.json'}\n{out / 'compare.html'}")
     return 0
+
+
+def _named(setting: str, base: Recipe) -> str:
+    """The name of the setting in ``data.scale=0.5,2``, as a recipe has it."""
+    known: list[str] = []
+    for key, value in base.to_dict().items():
+        known += [f"{key}.{name}" for name in value] if isinstance(value, dict) else [key]
+    given, equals, _ = setting.partition("=")
+    name = given.replace("-", "_")
+    if name not in known:
+        all_of_them = "fcn train RECIPE --help lists them."
+        said = did_you_mean(name, known, all_of_them).replace("_", "-")
+        raise UsageError(f"--set {setting}: there is no setting {given!r}. {said}")
+    if not equals:
+        raise UsageError(f"--set {setting}: there is no value; write --set {setting}=VALUE")
+    return name
+
+
+def _refuse_varied(name: str, study: TrainingStudy) -> None:
+    """Refuse a setting that every variant has its own value of: it would not count."""
+    if all(name in variant.changes for variant in study.variants):
+        raise UsageError(
+            f"--set {name.replace('_', '-')} would not count: the study {study.name} has a value "
+            "of its own for each variant; leave it out, and choose variants by --only"
+        )
 
 
 def _words(setting: str) -> list[str]:

@@ -236,6 +236,7 @@ def dense_inference(
         net.layers.to(device).eval()
         rows += _rows(Comparison(net, image), form, batch, repeats, progress)
     command = f"fcn study dense-inference {backbone} --size {size[0]} {size[1]}"
+    command += f" --width {width:g}" if width != 1 else ""
     about = {
         "command": f"{command} --batch {batch} --repeats {repeats}",
         "backbone": backbone,

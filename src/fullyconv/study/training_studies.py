@@ -184,7 +184,10 @@ def _momentum(base: Recipe) -> TrainingStudy:
 
 def _background(base: Recipe) -> TrainingStudy:
     names = base.data.void or ("background",)
-    others = label_space(replace(base.data, void=())).without(names)
+    try:
+        others = label_space(replace(base.data, void=())).without(names)
+    except UsageError as error:
+        raise UsageError(f"{error} --background names the classes to train without") from error
     said = ", ".join(names)
     if others.num_classes < 2:
         raise UsageError(
