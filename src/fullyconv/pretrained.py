@@ -58,7 +58,7 @@ def start(
             source = load_model(start_from)
             report = transplant(part, source)
             if _lacks_backbone(part, source, report) and not recipe.partial_weights:
-                raise _in_part(
+                _refuse_part(
                     start_from, recipe.model.backbone, report, "a checkpoint of such a network",
                     "--partial-weights",
                 )  # fmt: skip
@@ -118,15 +118,13 @@ def _fill(
         )
     if reports[0].missing and not partial:
         whole = "a file that holds the whole classifier (fcn weights list)"
-        raise _in_part(weights.path, name, reports[0], whole, option)
+        _refuse_part(weights.path, name, reports[0], whole, option)
     return reports[0]
 
 
-def _in_part(
-    path: object, name: str, report: SurgeryReport, whole: str, option: str
-) -> FullyConvError:
-    """The error where a part of a backbone would start at random; ``option`` is what allows it."""
-    return FullyConvError(
+def _refuse_part(path: object, name: str, report: SurgeryReport, whole: str, option: str) -> None:
+    """Raise where a part of a backbone would start at random; ``option`` is what allows it."""
+    raise FullyConvError(
         f"{path}: fills only a part of {name} ({report}), and what is missing would start at "
         f"random; name {whole}, or take this one knowingly with {option}"
     )
