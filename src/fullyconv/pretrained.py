@@ -58,7 +58,9 @@ def start(
             source = load_model(start_from)
             report = transplant(part, source)
             if _lacks_backbone(part, source, report):
-                _refuse_part(recipe, start_from, report, "a checkpoint of such a network")
+                of = recipe.model
+                whole = f"a checkpoint over {of.backbone} of width {of.width:g}"
+                _refuse_part(recipe, start_from, report, whole)
             say(f"from {start_from}: {report}")
         return ", ".join(Path(start_from).name for start_from in recipe.init_from)
     if weights is None:
