@@ -21,6 +21,8 @@ from fullyconv.caffe import write_caffemodel
 from fullyconv.classifier import dense_classifier
 from fullyconv.config import Geometry
 from fullyconv.errors import StoppedError
+from fullyconv.files import write_json
+from fullyconv.labels import CAMVID
 from fullyconv.models.backbones import Backbone, build_backbone
 from fullyconv.protocols import PROTOCOLS
 from fullyconv.weights import WEIGHTS
@@ -289,10 +291,14 @@ def test_train_and_evaluate_end_to_end(
 
 
 def test_what_evaluate_lacks_is_said_before_torch_is_loaded(scenes: Path) -> None:
+    write_json(scenes / "classes.json", {"categories": CAMVID.categories})
     lacking = (
         (["camvid", scenes / "no"], "no/val: expected the folders"),
         (["camvid", scenes, "--protocol", "camvid-test"], "test: expected the folders"),
         ([scenes, "camvid"], "is a data set"),
+        (["camvid", scenes, "--protocol", "voc-val"], "the model has 11 classes"),
+        (["nyudv2", scenes], "the truth must have the model's classes"),
+        (["camvid", scenes, "--out", scenes], "is a folder; --out names the .json file"),
     )
     for args, said in lacking:
         code = (

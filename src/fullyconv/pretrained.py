@@ -58,10 +58,9 @@ def start(
             source = load_model(start_from)
             report = transplant(part, source)
             if _lacks_backbone(part, source, report) and not recipe.partial_weights:
-                _refuse_part(
-                    start_from, recipe.model.backbone, report, "a checkpoint of such a network",
-                    "--partial-weights",
-                )  # fmt: skip
+                of = recipe.model
+                whole = f"a checkpoint over {of.backbone} of width {of.width:g}"
+                _refuse_part(start_from, of.backbone, report, whole, "--partial-weights")
             say(f"from {start_from}: {report}")
         return ", ".join(Path(start_from).name for start_from in recipe.init_from)
     if weights is None:

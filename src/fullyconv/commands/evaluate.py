@@ -72,7 +72,7 @@ def _evaluate(
         out: JSON file for the scores and the confusion matrix; beside it, a page that shows
             them. Nothing is written without it.
     """
-    _check_early(model, data, split, protocol)
+    _check_early(model, data, split, protocol, out)
     from fullyconv import evaluation as verb
     from fullyconv.processes import this_process
 
@@ -95,13 +95,21 @@ def _evaluate(
     return 0
 
 
-def _check_early(model: str, data: Path, split: str | None, name: str) -> None:
-    """Raise for what is not there before torch is loaded, which takes seconds."""
-    from fullyconv.checkpoint import model_path
-    from fullyconv.data.folder import split_pictures, usual_split
+def _check_early(model: str, data: Path, split: str | None, name: str, out: Path | None) -> None:
+    """Raise for what does not fit before torch is loaded, which takes seconds."""
+    from fullyconv.checkpoint import model_path, read_header
+    from fullyconv.data.folder import usual_split
+    from fullyconv.data.sources import open_truth
+    from fullyconv.errors import UsageError
     from fullyconv.protocols import protocol
 
-    if name:
-        split = protocol(name).split
-    model_path(model)
-    split_pictures(data, usual_split(data) if split is None else split, "labels")
+    if out is not None and out.is_dir():
+        raise UsageError(f"{out} is a folder; --out names the .json file of the scores")
+    counted = protocol(name) if name else None
+    path = model_path(model)
+    if path.suffix not in (".onnx", ".xml", ".pt2") and not path.is_dir():  # an engine opens these
+        header = read_header(path)
+        if counted is not None:
+            counted.check(header.labels)
+            split = counted.split
+        open_truth(data, usual_split(data) if split is None else split, header, model)
