@@ -18,6 +18,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from broken import BREAKS, CLASSES, Victim, clean, write_classes
 from command import fcn
+from fullyconv.cli import run
 from fullyconv.data.check import check, stats, stats_text, write_stats_page
 from fullyconv.data.check.duplicates import NEAR_BITS, Seen, is_copy, look_of
 from fullyconv.data.check.early import decode_pictures
@@ -245,6 +246,30 @@ def test_statistics_of_what_cannot_be_used(root: Path) -> None:
     (root / "classes.json").unlink()
     with pytest.raises(FullyConvError, match="there is no such file; write one that names"):
         stats(root, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["data", "stats"], "--labels"),
+        (["data", "export", "--to", "coco", "--out", "new"], "--classes"),
+        (["data", "split", "--out", "new"], ""),
+        (["train", "finetune", "--out", "new", "--data.root"], "--data.labels"),
+    ],
+)
+def test_without_classes_each_verb_names_its_own_option(
+    command: list[str], option: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    (root / "classes.json").unlink()
+    place = 2 if command[0] == "data" else len(command)
+    with pytest.raises(FullyConvError) as error:
+        run([*command[:place], str(root), *command[place:]])
+    said = str(error.value)
+    assert said.startswith(f"{root / 'classes.json'}: there is no such file; write one that")
+    assert re.findall(r"--[\w.-]+", said) == ([option] if option else [])
+    assert "fcn data import makes a folder that has one" in said
+    assert not (root.parent / "new").exists()
 
 
 # Before training
