@@ -119,7 +119,7 @@ def _check_layout(root: Path) -> None:
         )
     raise FullyConvError(
         f"{root} has no train/ with images/ and labels/ in it; fcn data import makes such a folder "
-        "of what a labelling tool exports"
+        "of what a labelling tool exports, or of images/ and masks/"
     )
 
 
