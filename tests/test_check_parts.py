@@ -331,6 +331,23 @@ def test_the_commands(
     assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["check", "stats"])
+def test_numbers_on_the_standard_output(
+    verb: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(root.parent)
+    assert fcn(monkeypatch, "data", verb, root, "--json", "-", "--html", "page.html") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["clean" if verb == "check" else "categories"]
+    assert "page.html" in shown.err
+    assert fcn(monkeypatch, "data", verb, root, "--html", "-") == 2
+    assert "--html -: a page is written into a file; name one" in capsys.readouterr().err
+    assert not (root.parent / "-").exists()
+
+
 # CamVid: whole, and broken in every way at once
 
 
