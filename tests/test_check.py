@@ -458,3 +458,21 @@ def test_repair_refuses_what_could_do_harm(root: Path) -> None:
     (root / "classes.json").unlink()
     with pytest.raises(FullyConvError, match=r"without a classes.json that can be read nothing"):
         fix(check(root, progress=False), root.parent / "new", progress=False)
+
+
+@pytest.mark.parametrize("folder", ["masks", "labels"])
+def test_coloured_masks_are_to_be_imported(folder: str, tmp_path: Path) -> None:
+    """What a tool exported is no data set yet, neither by a new name nor by a classes.json."""
+    colors = np.zeros((8, 8, 3), np.uint8)
+    colors[2:5] = (128, 0, 0)
+    for kind, pixels in (("images", np.full((8, 8, 3), 99, np.uint8)), (folder, colors)):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(pixels).save(tmp_path / kind / "a.png")
+    said = str(check(tmp_path, progress=False))
+    assert "coloured pictures: fcn data import DIR --out NEWDIR makes ids" in said
+    assert "rename it" not in said
+    assert "hold the ids" not in said
+    Image.fromarray(colors[..., 0] // 128).save(tmp_path / folder / "a.png")
+    said = str(check(tmp_path, progress=False))
+    assert ("masks/: rename it" if folder == "masks" else "hold the ids 0, 1") in said
+    assert "coloured pictures" not in said

@@ -18,6 +18,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from broken import BREAKS, CLASSES, Victim, clean, write_classes
 from command import fcn
+from fullyconv.cli import run
 from fullyconv.data.check import check, stats, stats_text, write_stats_page
 from fullyconv.data.check.duplicates import NEAR_BITS, Seen, is_copy, look_of
 from fullyconv.data.check.early import decode_pictures
@@ -247,6 +248,30 @@ def test_statistics_of_what_cannot_be_used(root: Path) -> None:
         stats(root, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["data", "stats"], "--labels"),
+        (["data", "export", "--to", "coco", "--out", "new"], "--classes"),
+        (["data", "split", "--out", "new"], ""),
+        (["train", "finetune", "--out", "new", "--data.root"], "--data.labels"),
+    ],
+)
+def test_without_classes_each_verb_names_its_own_option(
+    command: list[str], option: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    (root / "classes.json").unlink()
+    place = 2 if command[0] == "data" else len(command)
+    with pytest.raises(FullyConvError) as error:
+        run([*command[:place], str(root), *command[place:]])
+    said = str(error.value)
+    assert said.startswith(f"{root / 'classes.json'}: there is no such file; write one that")
+    assert re.findall(r"--[\w.-]+", said) == ([option] if option else [])
+    assert "fcn data import makes a folder that has one" in said
+    assert not (root.parent / "new").exists()
+
+
 # Before training
 
 
@@ -304,6 +329,23 @@ def test_the_commands(
     assert json.loads((out / "s.json").read_text())["categories"] == CLASSES["categories"]
     assert fcn(monkeypatch, "data", "check", root / "nowhere") == 1
     assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["check", "stats"])
+def test_numbers_on_the_standard_output(
+    verb: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(root.parent)
+    assert fcn(monkeypatch, "data", verb, root, "--json", "-", "--html", "page.html") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["clean" if verb == "check" else "categories"]
+    assert "page.html" in shown.err
+    assert fcn(monkeypatch, "data", verb, root, "--html", "-") == 2
+    assert "--html -: a page is written into a file; name one" in capsys.readouterr().err
+    assert not (root.parent / "-").exists()
 
 
 # CamVid: whole, and broken in every way at once

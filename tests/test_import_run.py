@@ -683,7 +683,7 @@ def test_the_export_itself_is_never_written_into(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_no_import_made_is_left_alone(tmp_path: Path) -> None:
-    """Not even one with the same classes; what a killed import left counts as empty."""
+    """Not even one with the same classes; hidden files, as a killed import leaves, are nobody's."""
     root, out = many(tmp_path / "e", ["a"]), tmp_path / "out"
     exports.write(out / ".unpacked-left" / "job" / "a.txt", "")
     bring(root, out)
@@ -745,7 +745,7 @@ def test_a_damaged_annotation_is_a_problem_and_its_picture_not_unlabelled(tmp_pa
 
 @pytest.mark.parametrize("turn", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_names_are_compared_as_they_look(
-    turn: tuple[Literal["NFC", "NFD"], ...], tmp_path: Path
+    turn: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]], tmp_path: Path
 ) -> None:
     """Umlauts as one character, or as a letter and a mark: macOS writes the latter."""
     mine, other = (unicodedata.normalize(form, "Münster tor") for form in turn)
@@ -785,3 +785,20 @@ def test_blanks_around_a_name_make_no_class_and_capitals_are_said(
     bring(made, tmp_path / "one", classes=f"road,{option}")
     expected = np.array([0, 1, 2, 2], np.uint8)[EXPECTED]
     np.testing.assert_array_equal(ids(tmp_path / "one"), expected)
+
+
+def test_an_import_that_was_killed_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = many(tmp_path / "e", ["a"]), tmp_path / "out"
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("write_classes", "_make_all"):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_module, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                bring(root, out)
+        assert list(out.iterdir())
+    assert bring(root, out).made == 1

@@ -90,6 +90,10 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path) -> None:
     with pytest.raises(FullyConvError, match=r"no train/ .* fcn data import"):
         propose(tmp_path, progress=False)
     (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(FullyConvError, match=r"no train/ .* fcn data import .*masks/"):
+        propose(tmp_path, progress=False)
+    (tmp_path / "labels").mkdir()
     with pytest.raises(FullyConvError, match=r"in one piece; .* fcn data split"):
         propose(tmp_path, progress=False)
 

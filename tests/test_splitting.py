@@ -161,10 +161,15 @@ def test_what_cannot_be_split(tmp_path: Path) -> None:
             cut(root, tmp_path / "out", **shares)
     with pytest.raises(UsageError, match=r"--group \(: no regular expression"):
         cut(root, tmp_path / "out", group="(")
-    with pytest.raises(FullyConvError, match=r"3 of 6 pictures have no group \(scene01_0"):
+    with pytest.raises(FullyConvError, match=r"3 of 6 .* no group \(scene01_0.*\); .*\|"):
         cut(root, tmp_path / "out", group="scene00")
-    with pytest.raises(FullyConvError, match="6 of 6 pictures have no group"):
+    (tmp_path / "groups.csv").write_text("scene00_0,a\n")
+    with pytest.raises(FullyConvError, match=r"5 of 6 .* no group .*; add lines for them"):
+        cut(root, tmp_path / "out", group=str(tmp_path / "groups.csv"))
+    with pytest.raises(FullyConvError, match=r"6 of 6 .* no group .*; they lie in no folder"):
         cut(root, tmp_path / "out", group="folder")
+    made = cut(root, tmp_path / "cured", group=r"^(scene00|.*)", val=0.5)  # as the error says
+    assert sum(made.groups.values()) == 4
     with pytest.raises(FullyConvError, match="set: is there already"):
         cut(root, root)
     for split in ("train", "val"):

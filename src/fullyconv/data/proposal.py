@@ -112,14 +112,14 @@ def propose(
 def _check_layout(root: Path) -> None:
     if (root / "train").is_dir():
         return
-    if (root / "images").is_dir():
+    if (root / "images").is_dir() and (root / "labels").is_dir():
         raise FullyConvError(
             f"{root} has its images/ and labels/ in one piece; put some pictures aside to score "
             "with: fcn data split (with its --lists, give fcn new the same folder with --lists)"
         )
     raise FullyConvError(
         f"{root} has no train/ with images/ and labels/ in it; fcn data import makes such a folder "
-        "of what a labelling tool exports"
+        "of what a labelling tool exports, or of images/ and masks/"
     )
 
 

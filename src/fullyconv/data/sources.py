@@ -24,19 +24,23 @@ from fullyconv.preprocess import Preprocess
 CLASSES = "classes.json"
 
 
-def label_space(data: DataConfig) -> LabelSpace:
+def label_space(data: DataConfig, option: str = "--data.labels") -> LabelSpace:
     """The label space of a data set: named, or its own ``classes.json``; less what is to be void.
+
+    Args:
+        data: The data set.
+        option: That of the command by which a label space is named, for the error.
 
     Raises:
         UsageError: If there is none of that name, or no class that is to be void.
         FullyConvError: If the file is missing or not readable.
     """
-    return _all_classes(data).without(data.void)
+    return _all_classes(data, option).without(data.void)
 
 
-def _all_classes(data: DataConfig) -> LabelSpace:
+def _all_classes(data: DataConfig, option: str) -> LabelSpace:
     if data.labels == "auto":
-        return read_label_space(_root(data) / CLASSES)
+        return read_label_space(_root(data) / CLASSES, option)
     if data.labels not in LABEL_SPACES:
         known = ["auto", *LABEL_SPACES]
         raise UsageError(
@@ -65,8 +69,12 @@ def head_spaces(data: DataConfig, heads: Heads) -> dict[str, LabelSpace]:
     return spaces
 
 
-def read_label_space(path: Path) -> LabelSpace:
+def read_label_space(path: Path, option: str = "") -> LabelSpace:
     """A label space from JSON: ``categories``, and where wanted ``palette``, ``raw_ids``, ``void``.
+
+    Args:
+        path: The file.
+        option: That of the command by which a known label space can be named instead, if there is.
 
     Raises:
         FullyConvError: If the file is missing or not readable.
@@ -80,10 +88,11 @@ def read_label_space(path: Path) -> LabelSpace:
             raise FullyConvError(
                 f"{path.parent}: there is no such folder; give the folder of a data set"
             ) from error
+        named = f", or name a known label space with {option}" if option else ""
         raise FullyConvError(
             f"{path}: there is no such file; write one that names the classes in the order of "
-            f"their ids, such as {example}, or name a known label space with --data.labels; for "
-            "the paper's data sets, fcn data prepare makes a folder that has one"
+            f"their ids, such as {example}{named}; fcn data import makes a folder that has one of "
+            "what a labelling tool exports, fcn data prepare of the paper's data sets"
         ) from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise FullyConvError(f"{path}: cannot be read as JSON like {example} ({error})") from error

@@ -166,18 +166,24 @@ def _groups(samples: Sequence[Labelled], group: str | None) -> list[str]:
     """The group of each picture."""
     if group is None:
         return [f"{sample.split}/{sample.name}" for sample in samples]
+    cure = "add lines for them"
     if group == "folder":
+        cure = "they lie in no folder of the export; give an expression or a .csv file instead"
         found = [s.name.rpartition(_FOLDER)[0] if _FOLDER in s.name else None for s in samples]
     elif group.lower().endswith(".csv"):
         table = _table(Path(group))
         found = [table.get(s.name, table.get(composed(s.image.name))) for s in samples]
     else:
+        cure = (
+            r"add what fits them within the brackets, such as ^(scene\d+|.*), which makes each its "
+            "own group, or give a .csv file of lines name,group"
+        )
         found = _matched(samples, group)
     without = [sample.name for sample, name in zip(samples, found, strict=True) if name is None]
     if without:
         raise FullyConvError(
             f"--group {group}: {len(without)} of {len(samples)} pictures have no group "
-            f"({', '.join(without[:_SHOWN])}{', ...' if len(without) > _SHOWN else ''})"
+            f"({', '.join(without[:_SHOWN])}{', ...' if len(without) > _SHOWN else ''}); {cure}"
         )
     return [name for name in found if name is not None]
 

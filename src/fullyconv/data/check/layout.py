@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from fullyconv.bands import BAND_SUFFIXES
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.sources import read_label_space
 from fullyconv.errors import FullyConvError
-from fullyconv.images import composed
+from fullyconv.images import composed, opened
 from fullyconv.labels import LabelSpace
 from fullyconv.preprocess import CHANNELS
 
@@ -21,6 +22,9 @@ _OTHER_NAMES = {
     "images": ("image", "imgs", "img", "jpegimages", "pictures", "photos", "rgb"),
     "labels": ("label", "masks", "mask", "annotations", "annots", "segmentationclass", "gt"),
 }
+
+IMPORT = "fcn data import DIR --out NEWDIR makes ids of their colours, and classes.json"
+"""What to do with label files that are coloured pictures."""
 
 LABELLED = ("", "train", "val")
 """Splits that are of no use without labels."""
@@ -211,6 +215,14 @@ def _plain(stem: str) -> str:
     return _ADDED.sub("", composed(stem)).lower()
 
 
+def _holds_colors(folder: Path) -> bool:
+    """Whether label files are coloured pictures, by the first of them."""
+    files = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in BAND_SUFFIXES)
+    with suppress(FullyConvError), opened(next(files, folder)) as image:
+        return image.mode in ("RGB", "RGBA")
+    return False
+
+
 def _report_folders(folder: Path, split: str, found: Found, findings: Findings) -> None:
     for kind in ("images", "labels"):
         # a split to predict on needs no labels
@@ -221,4 +233,6 @@ def _report_folders(folder: Path, split: str, found: Found, findings: Findings) 
         detail = f"no {kind}/" if found[kind] is None else f"no picture in {kind}/"
         if near:
             detail += f", but {near[0]}/: rename it"
+            if kind == "labels" and _holds_colors(folder / near[0]):
+                detail = f"no labels/, but {near[0]}/ of coloured pictures: {IMPORT}"
         findings.add("folder", (split or ".",), detail)

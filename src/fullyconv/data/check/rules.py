@@ -8,7 +8,7 @@ from fullyconv.data.check.duplicates import MOST_COMPARED, Seen, is_copy
 from fullyconv.data.check.facts import Facts, LabelFacts, PictureFacts, examine
 from fullyconv.data.check.finding import Findings
 from fullyconv.data.check.label_rules import is_mask_space, label_finding
-from fullyconv.data.check.layout import Layout, Sample
+from fullyconv.data.check.layout import IMPORT, Layout, Sample
 from fullyconv.labels import LabelSpace
 
 TINY = 32
@@ -32,6 +32,7 @@ class Rules:
         self._pictures: dict[str, Counter[int]] = {split: Counter() for split in layout.splits}
         self._label_files: Counter[str] = Counter()
         self._coloured = 0
+        self._colored_labels = False
 
     def judge(self, sample: Sample, facts: dict[str, PictureFacts | LabelFacts]) -> None:
         """Add what is wrong with one sample, the next of the layout."""
@@ -79,6 +80,7 @@ class Rules:
             self.findings.add(found[0], files, found[1])
         if kind == "labels" and len(self._pixels[sample.split]) < _MOST_IDS:
             self._label_files[sample.split] += 1
+            self._colored_labels |= bool(facts.colors)
             self._pixels[sample.split].update(facts.ids)
             self._pictures[sample.split].update(facts.ids.keys())
 
@@ -108,7 +110,12 @@ class Rules:
         if space is None:
             ids = sorted(set().union(*self._pixels.values()))
             said = ", ".join(map(str, ids[:20])) + (", ..." if len(ids) > 20 else "")
-            self.findings.add("classes", ("classes.json",), f"the label files hold the ids {said}")
+            for true, detail in (
+                (ids, f"the label files hold the ids {said}"),
+                (self._colored_labels, f"the label files are coloured pictures: {IMPORT}"),
+            ):
+                if true:
+                    self.findings.add("classes", ("classes.json",), detail)
         else:
             self._judge_numbering(space)
             self._judge_classes(space)

@@ -65,7 +65,7 @@ def open_layout(root: Path, labels: str, findings: Findings) -> tuple[Layout, La
     """The files of a data set and what its ids mean, None if that is not to be read."""
     space = None
     try:
-        space = label_space(DataConfig(root=root, labels=labels))
+        space = label_space(DataConfig(root=root, labels=labels), "--labels")
     except UsageError:
         raise
     except FullyConvError as error:

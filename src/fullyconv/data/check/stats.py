@@ -21,7 +21,7 @@ from fullyconv.data.check.layout import Layout, Sample
 from fullyconv.data.check.run import open_layout
 from fullyconv.data.folder import LIST, split_pictures
 from fullyconv.data.parallel import in_parallel
-from fullyconv.data.sources import usual_inputs
+from fullyconv.data.sources import CLASSES, usual_inputs
 from fullyconv.data.statistics import class_weights
 from fullyconv.errors import FullyConvError
 from fullyconv.images import read_depth, read_labels, read_photo
@@ -192,7 +192,7 @@ def stats(
     layout, space = open_layout(Path(root), labels, findings)
     if space is None:
         detail = next(f for f in findings.all() if f.kind.name == "classes").examples[0].detail
-        raise FullyConvError(f"{root}: {detail}")
+        raise FullyConvError(f"{Path(root) / CLASSES}: {detail}")
     count = space.num_classes
     samples = layout.samples
     parts, members = layout.splits, [sample.split for sample in samples]

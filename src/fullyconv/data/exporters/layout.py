@@ -126,7 +126,7 @@ def classes_of(root: Path, classes: str | None) -> LabelSpace:
         UsageError: If there is no such label space.
     """
     if classes is None:
-        return read_label_space(root / CLASSES)
+        return read_label_space(root / CLASSES, "--classes")
     if classes in LABEL_SPACES:
         return LABEL_SPACES[classes]
     path = Path(classes)

@@ -24,7 +24,7 @@ from fullyconv.data.prepare.archives import MAX_BYTES, is_archive, unpack
 from fullyconv.data.prepare.layout import draw, take_over, write_classes
 from fullyconv.data.prepare.plan import Drawn, shortened, stored
 from fullyconv.data.prepare.report import Report
-from fullyconv.data.prepare.run import PROBLEMS, SCRATCH, scratch
+from fullyconv.data.prepare.run import PROBLEMS, scratch
 from fullyconv.data.sources import CLASSES
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.files import write_json, write_text, write_whole
@@ -111,8 +111,9 @@ def import_data(
         with _understood(str(source), how.tool):
             export = _named_apart(how.read(opened))
         mapped = class_map(export.categories, wanted, unlabelled or how.unlabelled, export.complete)
+        if not (root / MARK).exists():  # first: killed after it, the same call goes on
+            write_json(root / MARK, {"made by": "fcn data import"})
         write_classes(root / CLASSES, stored(mapped.labels))
-        write_json(root / MARK, {"from": form})
         report = _make_all(form, how.tool, root, export, mapped, workers, progress)
     return _finished(report)
 
@@ -126,7 +127,7 @@ def _check_place(source: Path, root: Path) -> None:
         raise FullyConvError(f"{root} holds the export itself; name a new folder elsewhere")
     if not root.is_dir() or (root / MARK).is_file():
         return
-    held = sorted(path.name for path in root.iterdir() if not path.name.startswith(SCRATCH))
+    held = sorted(path.name for path in root.iterdir() if path.name[0] != ".")
     if held:
         raise FullyConvError(
             f"{root} is no folder of an earlier import (it has no {MARK}) and holds "

@@ -21,8 +21,6 @@ from fullyconv.files import write_whole
 PathLike = str | os.PathLike[str]
 
 PROBLEMS = "problems.txt"
-SCRATCH = ".unpacked-"
-"""How the hidden folder of a run begins; one that was killed leaves it."""
 
 
 def prepare(
@@ -97,7 +95,9 @@ def scratch(root: Path) -> tempfile.TemporaryDirectory[str]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=root, ignore_cleanup_errors=True)
+        return tempfile.TemporaryDirectory(
+            prefix=".unpacked-", dir=root, ignore_cleanup_errors=True
+        )
     except OSError as error:
         raise FullyConvError(f"{root}: cannot be written ({error.strerror or error})") from error
 
