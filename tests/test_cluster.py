@@ -350,8 +350,11 @@ def test_without_ray_it_says_what_to_install(
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "")
     monkeypatch.setitem(sys.modules, "ray", None)
+    said: list[str] = []
     with pytest.raises(FullyConvError, match=r"ray is needed .* pip install .fullyconv.cluster"):
-        predict_on_cluster(photos, model=small_model, out=tmp_path / "far")
+        predict_on_cluster(photos, model=small_model, out=tmp_path / "far", say=said.append)
+    assert not said
+    assert not (tmp_path / "far").exists()
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(FullyConvError, match=r"fsspec is needed .* pip install .fullyconv.cluster"):
         predict_on_cluster(photos, model=small_model, out=tmp_path / "far")

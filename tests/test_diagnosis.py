@@ -18,17 +18,20 @@ from command import fcn
 from fullyconv import diagnosis
 from fullyconv.errors import FullyConvError
 from fullyconv.prediction.predictor import Predictor
+from fullyconv.runtimes.threads import physical
 
 
 def test_the_doctor_finds_this_machine_well(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FULLYCONV_OFFLINE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert fcn(monkeypatch, "doctor") == 0
     shown = capsys.readouterr().out
     for text in (fullyconv.__version__, version("torch"), "FULLYCONV_OFFLINE", "GiB free"):
         assert text in shown
     assert "wrong" not in shown
+    assert f", 1 of {physical()} used\n" in shown
     assert fcn(monkeypatch, "doctor", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["packages"]["numpy"] == np.__version__
@@ -48,8 +51,11 @@ def test_packages_that_are_missing_or_too_old_are_named() -> None:
             'no-such-film>=2; extra == "video"',
             'numpy>=999; extra == "video"',
             'numpy>=1; extra == "raster"',
+            *[f'no-such-tool{number}; extra == "dev"' for number in range(40)],
         ]
     )
+    tools = "no-such-tool0 is missing, no-such-tool1 is missing, no-such-tool2 is missing"
+    assert extras["dev"] == f"{tools}, and 37 more"
     assert needed == {"numpy": np.__version__, "no-such-package": "missing"}
     assert extras["raster"] == "complete"
     assert extras["video"] == f"no-such-film>=2 is missing, numpy>=999 is {np.__version__}"

@@ -62,6 +62,7 @@ def test_everything_is_in_the_file(
     args = ["export", str(tiny), "--to", "onnx", "--out", str(out), "--verify-on"]
     assert run([*args, str(photos / "images")]) == 0
     shown = capsys.readouterr().out
+    assert shown.startswith(f"writing {out}\ncomparing it with PyTorch\npicture ")
     for name in ("1 x 1", "33 x 7", "301 x 417", "3.png", f"{out} ("):
         assert name in shown
     texts = {p.key: p.value for p in onnx.load(out).metadata_props}
@@ -71,6 +72,22 @@ def test_everything_is_in_the_file(
     assert sorted(p.name for p in out.parent.iterdir()) == ["tiny.onnx"]
     photo = np.random.default_rng(0).integers(0, 256, (31, 45, 3)).astype(np.uint8)
     assert np.array_equal(labels(out, photo), labels(tiny, photo))
+
+
+def test_it_goes_beside_its_checkpoint(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run's is called best; the shipped ones lie in the package."""
+    here, best = tmp_path / "here", tmp_path / "runs" / "best.safetensors"
+    best.parent.mkdir()
+    here.mkdir()
+    best.write_bytes(tiny.read_bytes())
+    monkeypatch.chdir(here)
+    assert export(best, "ncnn").files == (best.with_suffix(".ncnn"),)
+    assert export(Path("../runs/best.safetensors"), "ncnn").files == (Path("../runs/best.ncnn"),)
+    assert not list(here.iterdir())
+    assert export("camvid", "ncnn", size=(32, 32)).files == (Path("camvid.ncnn"),)
+    assert (here / "camvid.ncnn").is_dir()
 
 
 def test_half_the_size(tiny: Path, tmp_path: Path) -> None:

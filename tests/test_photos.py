@@ -63,6 +63,18 @@ def test_results_are_no_photographs(tmp_path: Path) -> None:
     assert "a-mask" not in found
 
 
+@pytest.mark.parametrize("record", ["predictions.jsonl", "predictions.json"])
+def test_results_of_an_earlier_run_are_no_photographs(record: str, tmp_path: Path) -> None:
+    """Nor are they where the new ones go elsewhere."""
+    root = touch(tmp_path / "in", "a.jpg", "a-mask.png", "d/b-overlay.jpg", "d/b.jpg", record)
+    touch(tmp_path / "in", "t-mask.tif", "d/t-mask.jpeg")
+    assert names(list(list_photos(root, tmp_path / "out"))) == ["a", "d/b", "d/t-mask"]
+    assert names(list(list_photos([root / "a-mask.png"]))) == ["a-mask"]  # named by itself
+    only = touch(tmp_path / "only", "a-mask.png", record)
+    with pytest.raises(FullyConvError, match="no picture in this folder, but for results of fcn"):
+        list(list_photos(only, tmp_path / "out"))
+
+
 def test_a_link_upwards_is_not_followed_for_ever(tmp_path: Path) -> None:
     root = touch(tmp_path / "in", "d/a.jpg")
     other = touch(tmp_path / "other", "b.jpg")

@@ -158,6 +158,13 @@ def test_a_second_run_says_what_was_finished(
     assert "2 were labelled before; --again does them again" in shown.out
     assert "(37 x 61)" not in shown.out
     (tmp_path / "in" / "c.png").unlink()
+    assert fcn(monkeypatch, *command) == 0
+    summary = tmp_path / "out" / "predictions.json"
+    again = "were labelled before; --again does them again"
+    assert capsys.readouterr().out == f"{summary}\n2 {again}\n"
+    assert fcn(monkeypatch, *[command[0], tmp_path / "in" / "a.png", *command[2:]]) == 0
+    again = "was labelled before; --again does it again"
+    assert capsys.readouterr().out == f"{summary}\n1 {again}\n"
     assert fcn(monkeypatch, *command, "--again", "--scales", "1,1.5") == 0
     assert "2 of 2 photographs labelled in" in capsys.readouterr().out
 

@@ -95,6 +95,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
     ("body", "kind", "status", "match"),
     [
         (b"x", "text/plain", 415, "Content-Type is 'text/plain'; send the picture as image"),
+        (b"x", "application/x-www-form-urlencoded", 415, "(curl -H 'Content-Type: image/jpeg')"),
         (b"x", "application/x-www-form-urlencoded", 415, "application/octet-stream, or multipart"),
         (photo("PCX"), "image/x-pcx", 415, "format PCX is not taken here, but JPEG, PNG"),
         (b"", "image/png", 422, "holds no picture: it is empty"),

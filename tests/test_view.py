@@ -379,6 +379,10 @@ def test_ten_thousand_pictures_open_at_once(compared: tuple[Path, Path], tmp_pat
         (lambda m, d: open_folder(m, truth=m / "no"), "no such folder; give the data set of the"),
         (lambda m, d: open_folder(m, truth=m.parent / "other"), "no label file is named as one of"),
         (lambda m, d: open_folder(m, truth=m.parent / "empty"), "no label file is named as one of"),
+        (lambda m, d: open_folder(m.parent / "film.mp4"), "film.mp4: is a file; give the folder"),
+        (lambda m, d: open_folder(m.parent / "run"), "run/report.html in a browser"),
+        (lambda m, d: open_folder(m.parent / "coloured"), "is RGB with 2 colours; save it as"),
+        (lambda m, d: open_folder(m.parent / "coloured"), "wrote fcn data import makes a data set"),
         (lambda m, d: view(m, port=99999), "port 99999 on 127.0.0.1 cannot be used"),
     ],
 )
@@ -386,6 +390,14 @@ def test_what_cannot_be_shown(
     compared: tuple[Path, Path], tmp_path: Path, make: Any, sentence: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "film.mp4").touch()
+    save_ids(tmp_path / "run" / "samples" / "a.png", np.zeros((4, 5), np.uint8))
+    for name in ("recipe.json", "report.html"):
+        (tmp_path / "run" / name).touch()
+    (tmp_path / "coloured").mkdir()
+    red = np.zeros((4, 5, 3), np.uint8)
+    red[:2, :, 0] = 255
+    Image.fromarray(red).save(tmp_path / "coloured" / "a.png")
     save_ids(tmp_path / "other" / "labels" / "else.png", np.zeros((4, 5), np.uint8))
     (tmp_path / "other" / "images").mkdir()
     (tmp_path / "plain" / "images").mkdir(parents=True)

@@ -18,12 +18,13 @@ import numpy as np
 import fullyconv
 from fullyconv.errors import FullyConvError
 from fullyconv.prediction.predictor import Predictor
-from fullyconv.runtimes.threads import processors
+from fullyconv.runtimes.threads import physical, processors
 from fullyconv.weights import cache_folder
 
 _VARIABLES = re.compile("FULLYCONV_.*|OMP_.*|MKL_.*|CUDA_VISIBLE_DEVICES|PYTHONPATH|VIRTUAL_ENV")
 _ENGINES = ("torch", "onnx", "openvino")  # those that open a shipped model
 _SIDE = 64
+_NAMED = 3  # packages that an extra lacks; a developer's lacks all, where nobody asked for it
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,14 @@ def _packages(required: list[str]) -> tuple[dict[str, str], dict[str, str], list
                 f"{requirement.name} is {there}, and {requirement.specifier} is needed: "
                 f'pip install "{requirement.name}{requirement.specifier}"'
             )
-    return needed, {extra: ", ".join(m) or "complete" for extra, m in missing.items()}, wrong
+    return needed, {extra: _said_of(absent) for extra, absent in missing.items()}, wrong
+
+
+def _said_of(absent: list[str]) -> str:
+    """What an extra lacks: the first by name."""
+    more = len(absent) - _NAMED
+    said = absent[:_NAMED] + ([f"and {more} more"] if more > 0 else [])
+    return ", ".join(said) or "complete"
 
 
 def _machine() -> dict[str, str]:
@@ -127,7 +135,7 @@ def _machine() -> dict[str, str]:
 
     memory = psutil.virtual_memory()
     found = {
-        "processor": f"{processors()} of {_processor()}",
+        "processor": f"{_processor()}, {processors()} of {physical()} used",
         "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB available",
     }
     try:

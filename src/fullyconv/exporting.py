@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -83,6 +83,7 @@ def export(
     precision: str = "float32",
     calibrate: str | os.PathLike[str] | None = None,
     verify_on: str | os.PathLike[str] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> Export:
     """Write a checkpoint for another engine, with everything needed to use it, and check it.
 
@@ -92,14 +93,15 @@ def export(
     Args:
         model: Name of a shipped model, a checkpoint, or a run folder.
         to: ``"onnx"``, ``"openvino"``, ``"torch"`` or ``"ncnn"``.
-        out: File to write (for ncnn a folder); the model's name in the working folder, if not
-            given.
+        out: File to write (for ncnn a folder); if not given, beside the checkpoint, with its name;
+            of a shipped model in the working folder.
         size: Height and width of the only pictures it shall take; any, if not given.
         precision: How weights are stored: ``"float32"``; ``"float16"``, half the size, computing
             in float32; or ``"int8"`` (OpenVINO), computing in whole numbers.
         calibrate: Pictures for int8: a folder of them, or of images/ and labels/, which also gives
             the change of the mean IU.
         verify_on: Pictures to compare on, beside random ones.
+        say: Told of what will be done, before it is.
 
     Raises:
         UsageError: If there is no such format or precision, or int8 is given no pictures.
@@ -107,13 +109,15 @@ def export(
             written, or does not say what the network says.
     """
     _check_request(to, precision, size, calibrate)
+    say = say or _say_nothing
     if size is not None and verify_on is not None:
         raise UsageError(
             "a file for pictures of one size is checked on noise of that size; leave out the "
             "pictures to verify on"
         )
     source = model_path(model)
-    target = Path(out) if out is not None else Path(source.with_suffix(_SUFFIXES[to]).name)
+    beside = source.with_suffix(_SUFFIXES[to])
+    target = Path(out or (beside if source == Path(model) else beside.name))
     if target.suffix != _SUFFIXES[to]:
         raise UsageError(f"{target}: a file for {to} ends in {_SUFFIXES[to]}")
     header = read_header(source)
@@ -122,7 +126,9 @@ def export(
     photos = [] if verify_on is None else [photo.path for photo in list_photos(verify_on)]
     with _beside(target) as folder:
         part = folder / target.name
+        say(f"writing {target}")
         note, change = _write(network, header, to, part, size, precision, pictures)
+        say("comparing it with PyTorch")
         checks = _compared(network, header.preprocess, to, part, _sizes(to, size), photos)
         bound = BOUNDS.get(precision)
         _judge(target, checks, bound, change)
@@ -130,6 +136,10 @@ def export(
     if precision == "float32" and _is_half(source):
         note = "\n".join(filter(None, (note, _twice(to))))
     return Export(tuple(files), tuple(checks), bound, change, note)
+
+
+def _say_nothing(text: str) -> None:
+    """For who does not want to be told."""
 
 
 def _is_half(checkpoint: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from fullyconv.errors import FullyConvError
@@ -32,3 +33,13 @@ def optional(module: str, extra: str, purpose: str = "for this") -> Any:
             f"{module} is needed {purpose} and not installed ({error}): "
             f'pip install "fullyconv[{extra}]"'
         ) from error
+
+
+def require(module: str, extra: str, purpose: str) -> None:
+    """Refuse as :func:`optional` where a module is missing; where it is not, nothing is imported.
+
+    Raises:
+        FullyConvError: If it is not installed.
+    """
+    if importlib.util.find_spec(module) is None:
+        optional(module, extra, purpose)

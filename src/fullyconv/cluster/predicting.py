@@ -20,9 +20,10 @@ from fullyconv.cluster.options import ClusterOptions
 from fullyconv.cluster.plan import Item, find_items, in_parts
 from fullyconv.cluster.workers import Pool, Task, digest_of, files_of, started, travels
 from fullyconv.errors import FullyConvError
+from fullyconv.extras import require
 from fullyconv.prediction.augmented import parse_scales
-from fullyconv.prediction.journal import SUMMARY, Marks
-from fullyconv.prediction.photos import Sources
+from fullyconv.prediction.journal import Marks
+from fullyconv.prediction.photos import SUMMARY, Sources
 from fullyconv.prediction.prediction import parse_outputs
 
 _LISTED = 1000  # failures that are held in memory; all are in failed.jsonl
@@ -102,8 +103,8 @@ def predict_on_cluster(
     options, say = options or ClusterOptions(), say or _silent
     given = [sources] if isinstance(sources, str | os.PathLike) else sources
     names, place = [os.fspath(source) for source in given], whole_address(os.fspath(out))
-    files = files_of(model)
-    name = os.fspath(model)
+    require("ray", "cluster", "for --engine ray")
+    files, name = files_of(model), os.fspath(model)
     task = Task(
         os.path.abspath(name) if travels(name) else name,  # noqa: PTH100  (links are kept)
         digest_of(files), tuple(parse_outputs(save)), runtime, precision, flip,

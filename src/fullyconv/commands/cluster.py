@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fullyconv.cluster.options import ClusterOptions
-from fullyconv.commands.photos import say_failures
+from fullyconv.commands.photos import say_before, say_failures
 
 
 def predict_far(
@@ -53,8 +53,7 @@ def predict_far(
         f"{out}\n{outcome.done} of {total} photographs labelled in {outcome.seconds:.1f} s", end=""
     )
     print(f"{rate}{died}")
-    if outcome.before:
-        print(f"{outcome.before} were labelled before; --again does them again")
+    say_before(outcome.before, "labelled")
     if outcome.failed:
         say_failures(outcome.failures, outcome.failed, "labelled", f"{out}/failed.jsonl")
     return 1 if outcome.failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,8 @@ def export(
     Args:
         model: Name of a shipped model (camvid, nyudv2), a checkpoint, or a run folder.
         to: Engine.
-        out: File to write; the model's name in this folder, if not given.
+        out: File to write; if not given, beside the checkpoint, with its name; of a shipped model
+            in this folder.
         size: HEIGHTxWIDTH of the only pictures it shall take; without, it takes any.
         precision: How weights are stored: float32; float16, half the size; int8 (openvino), which
             is faster and changes some labels.
@@ -40,6 +42,7 @@ def export(
         precision=precision,
         calibrate=calibrate,
         verify_on=verify_on,
+        say=partial(print, flush=True),
     )
     print(result.table())
     if result.change is not None:

@@ -100,8 +100,8 @@ def _estimate(path: Path, proposal: Proposal) -> str:
         last = json.loads((Path(scratch) / "speed.jsonl").read_text().splitlines()[-1])
     minutes = optim.max_iters * optim.batch_size / last["pictures_per_second"] / 60
     return (
-        f"          about {max(1, round(minutes))} minutes on this machine"
-        f"{', which other programs are using,' if busy else ''} "
-        f"({last['pictures_per_second']:.1f} pictures per second) and {last['memory_gib']:.1f} GiB "
+        f"          about {max(1, round(minutes))} minutes on this machine "
+        f"({last['pictures_per_second']:.1f} pictures per second"
+        f"{', while other programs use it' if busy else ''}) and {last['memory_gib']:.1f} GiB "
         "of memory; scoring comes on top; --optim.epochs 5 makes a short run"
     )

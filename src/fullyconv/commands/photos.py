@@ -88,16 +88,25 @@ def each_photo(
         bar.close()
     worked, seconds = good.total(), time.perf_counter() - started
     rate = f", {worked / seconds:.1f} per second" if worked > 1 else ""
-    counts = [f"{good[kind]} of {count} {kind}" for kind, count in tried.items()]
-    print(f"{where}\n{', '.join(counts) or '0 of 0 photographs'} {done} in {seconds:.1f} s{rate}")
-    if before:
-        print(f"{before} were {done} before; --again does them again")
+    print(where)
+    if tried:
+        counts = [f"{good[kind]} of {count} {kind}" for kind, count in tried.items()]
+        print(f"{', '.join(counts)} {done} in {seconds:.1f} s{rate}")
+    say_before(before, done)
     if failures:
         more = len(failures) - _LISTED
         hidden = recorded and more > 0
         rest = f": the {_LISTED} above, and {more} more, named in {where}" if hidden else ""
         print(f"fcn: {len(failures)} could not be {done}{rest}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def say_before(count: int, done: str) -> None:
+    """Say how many an earlier run has finished."""
+    if count == 1:
+        print(f"1 was {done} before; --again does it again")
+    elif count:
+        print(f"{count} were {done} before; --again does them again")
 
 
 def stopped(good: int, failed: int, total: int | None, done: str, goes_on: bool) -> StoppedError:

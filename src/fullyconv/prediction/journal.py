@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 import fullyconv
 from fullyconv.errors import FullyConvError
 from fullyconv.files import append_line, write_whole
-from fullyconv.prediction.photos import Photo, kind_of
-
-LINES, SUMMARY = "predictions.jsonl", "predictions.json"
+from fullyconv.prediction.photos import LINES, SUMMARY, Photo, kind_of
 
 
 class Marks:

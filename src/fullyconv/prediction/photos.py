@@ -17,6 +17,8 @@ from fullyconv.images import IMAGE_SUFFIXES
 
 CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 STDIN = "-"
+LINES, SUMMARY = "predictions.jsonl", "predictions.json"
+"""What a run writes beside its results: the first for the next run, the second for readers."""
 
 Kind = Literal["photo", "url", "stdin", "clip", "camera"]
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -68,7 +70,7 @@ def find_photos(
         sources: Files; folders; patterns; list files (``NAME.txt`` or ``@NAME``) with one path,
             pattern or address on each line, relative to the folder of the list; addresses of
             pictures on the web; ``camera:0``; ``-`` for a picture on the standard input. In folders
-            hidden files and films are passed over.
+            hidden files, films, and results of an earlier run are passed over.
         out: Folder of the results; pictures that lie in there are passed over in folders.
         suffixes: Of what is a picture in a folder.
 
@@ -90,7 +92,10 @@ def find_photos(
             found = _walk(path, Path(), None if out is None else Path(out).absolute(), suffixes)
             first = next(found, None)
             if first is None:
-                raise FullyConvError(f"{path}: no picture in this folder")
+                ours = ", but for results of fcn predict; name the folder of the photographs"
+                raise FullyConvError(
+                    f"{path}: no picture in this folder{ours if _is_ours(path) else ''}"
+                )
             yield first
             yield from found
         else:
@@ -124,20 +129,26 @@ def _fitting(source: str) -> list[Path]:
 
 
 def _walk(
-    root: Path, folder: Path, out: Path | None, suffixes: frozenset[str]
+    root: Path, folder: Path, out: Path | None, suffixes: frozenset[str], ours: bool = False
 ) -> Iterator[tuple[Path, Path]]:
+    """Its pictures, with their sub-folders; in a folder of results (``ours``) not those."""
     here = root / folder
     with _readable(here), os.scandir(here) as entries:
         shown = [(e.name, e.is_dir()) for e in entries if not e.name.startswith(".")]
     at = here.absolute()
-    beside_results = out is not None and at.is_relative_to(out)
+    ours = ours or _is_ours(here) or (out is not None and at.is_relative_to(out))
     for name, is_folder in sorted(shown):
-        ours = beside_results and re.search(r"-(mask|color|overlay)\.(png|jpg)$", name)
-        if not is_folder and Path(name).suffix.lower() in suffixes and not ours:
+        written = ours and re.search(r"-(mask|color|overlay)\.(png|jpg|tif)$", name)
+        if not is_folder and Path(name).suffix.lower() in suffixes and not written:
             yield here / name, folder
     for name, is_folder in sorted(shown):
         if is_folder and at / name != out and not leads_up(at / name):
-            yield from _walk(root, folder / name, out, suffixes)
+            yield from _walk(root, folder / name, out, suffixes, ours)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a run has written its results into a folder."""
+    return (folder / LINES).is_file() or (folder / SUMMARY).is_file()
 
 
 def leads_up(path: Path) -> bool:

@@ -16,9 +16,9 @@ from fullyconv.images import IMAGE_SUFFIXES
 from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.prediction.augmented import AugmentedPredictor, parse_scales
 from fullyconv.prediction.films.labelling import FilmPrediction, Tick, film_files
-from fullyconv.prediction.journal import SUMMARY, Journal, stamp
+from fullyconv.prediction.journal import Journal, stamp
 from fullyconv.prediction.labelling import Labelling, Manner, Report, Say, is_film, is_read_by_rows
-from fullyconv.prediction.photos import Photo, Sources, kind_of, list_photos
+from fullyconv.prediction.photos import SUMMARY, Photo, Sources, kind_of, list_photos
 from fullyconv.prediction.prediction import Output, Prediction, parse_outputs
 from fullyconv.prediction.predictor import Predictor
 from fullyconv.prediction.rasters.labelling import RasterOptions, RasterResult

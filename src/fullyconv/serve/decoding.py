@@ -31,8 +31,9 @@ def check_content_type(content_type: str) -> None:
     ):
         raise RequestError(
             415,
-            f"Content-Type is {kind[:100]!r}; send the picture as image/jpeg or another image/..., "
-            "application/octet-stream, or multipart/form-data with one field 'image'",
+            f"Content-Type is {kind[:100]!r}; send the picture as image/jpeg or another image/... "
+            "(curl -H 'Content-Type: image/jpeg'), application/octet-stream, or "
+            "multipart/form-data with one field 'image'",
         )
 
 

@@ -12,7 +12,7 @@ from fullyconv.data.exporters.layout import classes_of
 from fullyconv.data.importers.source import Pictures, is_picture, walk
 from fullyconv.data.sources import CLASSES, classes_file, read_label_space
 from fullyconv.errors import FullyConvError
-from fullyconv.images import IMAGE_SUFFIXES, opened
+from fullyconv.images import IMAGE_SUFFIXES, opened, read_labels
 from fullyconv.labels import LABEL_SPACES, LabelSpace, refuse_other_classes
 from fullyconv.prediction.journal import LINES
 from fullyconv.serve.view_folder import File, Folder, Item
@@ -37,8 +37,7 @@ def open_folder(
             not those of the truth.
         UsageError: If there are no such classes.
     """
-    if not root.is_dir():
-        raise FullyConvError(f"{root}: there is no such folder; give the one that holds the masks")
+    _refuse_others(root)
     if _splits(root):
         if truth is not None:
             raise FullyConvError(
@@ -54,6 +53,7 @@ def open_folder(
             f"{root}: neither images/ and labels/ of a data set nor a mask as fcn predict writes "
             "them; give the folder that holds them"
         )
+    _refuse_colours(items[0])
     true_space, reference = None, "Truth"
     if truth is not None:
         items, true_space, reference = _with_truth(items, truth, classes)
@@ -62,6 +62,31 @@ def open_folder(
         refuse_other_classes(space, root, true_space, truth)
     shown = _with_photos(root, items, names, images)
     return _listed(root, shown, space, true_space or space, reference)
+
+
+def _refuse_others(root: Path) -> None:
+    """Say what to open instead where something else than a folder of pictures was given."""
+    if root.is_file():
+        instead = "a film plays in a player, a page or a picture opens in a browser"
+        raise FullyConvError(f"{root}: is a file; give the folder that holds the masks; {instead}")
+    if not root.is_dir():
+        raise FullyConvError(f"{root}: there is no such folder; give the one that holds the masks")
+    page = root / "report.html"
+    if page.is_file() and (root / "recipe.json").is_file():
+        raise FullyConvError(f"{root}: is the folder of a training run; open {page} in a browser")
+
+
+def _refuse_colours(first: Item) -> None:
+    """Refuse masks of another tool whose colours are their classes, by the first of them."""
+    assert first.prediction is not None
+    if first.prediction.path.name.endswith(_MASK):
+        return
+    try:
+        read_labels(first.prediction.checked())
+    except FullyConvError as error:
+        raise FullyConvError(
+            f"{error}; of what a labelling tool wrote fcn data import makes a data set to look at"
+        ) from error
 
 
 def _listed(
