@@ -82,7 +82,7 @@ def cross_entropy(
 
 def _no_class(target: Tensor, classes: int, ignore_index: int) -> str:
     no_class = (target < 0) | (target >= classes)
-    wrong = target[no_class & (target != ignore_index)].unique().tolist()
+    wrong = sorted({*target[no_class & (target != ignore_index)].tolist()})
     ids = ", ".join(map(str, wrong[:_NAMED])) + (", ..." if len(wrong) > _NAMED else "")
     return (
         f"target holds {ids}, but there are {classes} classes, whose ids are 0 to {classes - 1}; "
