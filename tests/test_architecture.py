@@ -65,6 +65,7 @@ LEVELS = [
         "pretrained",
         "runtimes.*",
         "data.batches",
+        "data.dataset",
         "data.statistics",
         "data.sources",
         "data.hha",

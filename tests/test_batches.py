@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -14,13 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from fullyconv.config import Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.batches import training_batches
+from fullyconv.data.dataset import open_dataset
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError
 from fullyconv.labels import LabelSpace
-from fullyconv.preprocess import Preprocess
+from fullyconv.preprocess import EFFICIENTNET_LITE, Preprocess
+from fullyconv.recipes import recipe
 
 PLAIN = Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 VARIED = Augmentation(crop=(6, 7), scale=(0.5, 2), mirror=True, color=0.5)
@@ -245,3 +250,71 @@ def test_with_replacement_every_draw_is_of_all_pictures(dataset: FolderDataset) 
     assert abs(counts - len(flat) / size).max() < 5 * np.sqrt(len(flat) / size)
     assert drawn(dataset, **options) == drawn(dataset, **options)
     assert drawn(dataset, start=7, **options) == drawn(dataset, **options)[7:]
+
+
+# a loop of one's own ------------------------------------------------------------------------------
+
+
+def own(root: Path, **data: Any) -> Recipe:
+    """A recipe that changes nothing of the pictures but what is said."""
+    still = {"crop": None, "scale": (1.0, 1.0), "mirror": False, "color": 0.0}
+    return recipe("finetune", data={"root": root, "labels": "camvid", **still, **data},
+                  model={"num_classes": 11})  # fmt: skip
+
+
+def test_pictures_to_score_are_as_they_are(scenes: Path) -> None:
+    pictures = open_dataset(own(scenes, mirror=True, crop=(8, 8)), "val")
+    assert pictures.names == ["val0", "val1", "val2"]
+    assert len(pictures) == 3
+    for index, name in enumerate(pictures.names):
+        image, target = pictures[index]
+        pixels = np.asarray(Image.open(scenes / "val" / "images" / f"{name}.png"), np.float32)
+        ids = np.asarray(Image.open(scenes / "val" / "labels" / f"{name}.png")).astype(np.int64)
+        assert (image.dtype, target.dtype) == (torch.float32, torch.int64)
+        # EfficientNet-Lite's: 127 of 128
+        np.testing.assert_allclose(image.numpy(), (pixels - 127).transpose(2, 0, 1) / 128, 1e-5)
+        assert np.array_equal(target.numpy(), np.where(ids == 11, 255, ids))
+
+
+def test_pictures_to_train_on_are_varied_with_their_labels(scenes: Path) -> None:
+    plain, mirrored = (open_dataset(own(scenes, mirror=mirror)) for mirror in (False, True))
+    image, target = plain[0]
+    seen = set()
+    for _ in range(30):
+        varied, ids = mirrored[0]
+        turned = not torch.equal(varied, image)
+        assert torch.equal(varied, image.flip(-1) if turned else image)
+        assert torch.equal(ids, target.flip(-1) if turned else target)
+        seen.add(turned)
+    assert seen == {True, False}
+    usual = open_dataset(own(scenes, crop=(20, 30), scale=(0.5, 2.0), color=0.3))
+    torch.manual_seed(1)
+    first, second = usual[0], usual[0]
+    assert first[0].shape == (3, 20, 30)
+    assert not torch.equal(first[0], second[0])
+    torch.manual_seed(1)
+    assert all(map(torch.equal, first, usual[0]))
+
+
+@FORKS
+def test_readers_of_a_loader_vary_differently(scenes: Path) -> None:
+    pictures = open_dataset(own(scenes, crop=(8, 8), jitter=8))
+    loader = DataLoader(pictures, sampler=[0] * 8, batch_size=4, num_workers=2)
+    torch.manual_seed(0)
+    drawn = [images for _ in range(2) for images, _ in loader]
+    assert len({tuple(image.flatten().tolist()) for images in drawn for image in images}) > 8
+
+
+def test_the_recipe_of_pictures_fits_them(scenes: Path) -> None:
+    (scenes / "classes.json").write_text(json.dumps({"categories": [f"c{i}" for i in range(12)]}))
+    pictures = open_dataset(recipe("finetune", data={"root": str(scenes)}))
+    assert pictures.recipe.model.num_classes == pictures.labels.num_classes == 12
+    assert pictures.preprocess == EFFICIENTNET_LITE
+    assert pictures[0][0].shape == (3, 320, 416)
+    for wrong, split in ((own(scenes), "test"), (own(scenes, val=""), "val")):
+        with pytest.raises(
+            UsageError, match=f"split is '{split}'; .*data.train .train. and data.v"
+        ):
+            open_dataset(wrong, split)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no data set folder is given"):
+        open_dataset(recipe("finetune"))

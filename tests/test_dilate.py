@@ -137,14 +137,27 @@ def test_average_poolings_are_dilated_with_the_rest() -> None:
     torch.testing.assert_close(finer[..., ::4, ::4][..., 1:6, 1:6], coarse[..., 1:6, 1:6])
 
 
+@torch.inference_mode()
+def test_a_network_that_has_the_stride_stays_what_it_is() -> None:
+    """Also one that was dilated to it, whose poolings are padded by more than half their window."""
+    images = torch.rand(1, 3, 70, 90)
+    for name in ("googlenet", "alexnet_torchvision"):
+        fine = fc.dilate(build_backbone(name, width=1 / 16).eval(), 8)
+        again = fc.dilate(fine, 8)
+        assert again.maps == fine.maps
+        torch.testing.assert_close(again(images), fine(images))
+
+
 def test_what_cannot_be_dilated_is_named() -> None:
     backbone = build_backbone("vgg16", width=1 / 64)
-    for stride, said in (
-        (3, "is 3; this network's is 32"),
-        (64, "stride is 64; this network's is"),
-    ):
+    for stride in (3, 64, 0, -8):
+        said = f"stride is {stride}; it must divide the network's 32: one of 1, 2, 4, 8, 16, 32$"
         with pytest.raises(UsageError, match=said):
             fc.dilate(backbone, stride)
+    halved = fc.create_model("fcn16s_vgg16", width=1 / 64, skips=False)
+    assert isinstance(halved, fc.FCN)
+    with pytest.raises(UsageError, match="stride is 32; it must divide the network's 16: one of 1"):
+        fc.dilate(halved, 32)
     learned = fc.create_model("fcn16s_vgg16", num_classes=2, width=1 / 64, upsample="learned")
     assert isinstance(learned, fc.FCN)
     with pytest.raises(UsageError, match="learned its upsampling"):

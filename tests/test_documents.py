@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import fullyconv
 from fullyconv import cli
 from fullyconv.config import RELEASED_MODELS
 from fullyconv.models.create import create_model
@@ -52,6 +53,12 @@ def test_the_map_in_contributing_is_the_tree() -> None:
     package = ROOT / "src" / "fullyconv"
     files = {str(p.relative_to(package)) for p in package.rglob("*.py")}
     assert listed == {f for f in files if Path(f).name not in ("__init__.py", "__main__.py")}
+
+
+def test_the_reference_holds_every_public_name_once() -> None:
+    text = (ROOT / "docs" / "reference" / "index.md").read_text()
+    listed = re.findall(r"^::: fullyconv\.(\w+)$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(fullyconv.__all__)
 
 
 def test_the_readme_names_the_commands_of_the_makefile() -> None:

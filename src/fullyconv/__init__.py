@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fullyconv.cluster.options import ClusterOptions
     from fullyconv.cluster.predicting import predict_on_cluster
     from fullyconv.config import ModelConfig, Recipe
+    from fullyconv.data.dataset import Pictures, open_dataset
     from fullyconv.data.exporters import export_data
     from fullyconv.data.importers import import_data
     from fullyconv.data.splitting import split_data
@@ -51,6 +52,7 @@ _HOME = {
     "cluster.options": ("ClusterOptions",),
     "cluster.predicting": ("predict_on_cluster",),
     "config": ("ModelConfig", "Recipe"),
+    "data.dataset": ("Pictures", "open_dataset"),
     "data.exporters": ("export_data",),
     "data.importers": ("import_data",),
     "data.splitting": ("split_data",),
@@ -94,6 +96,7 @@ __all__ = [
     "LabelSpace",
     "Metrics",
     "ModelConfig",
+    "Pictures",
     "Prediction",
     "Predictor",
     "Preprocess",
@@ -115,6 +118,7 @@ __all__ = [
     "load_model",
     "model_config",
     "model_names",
+    "open_dataset",
     "predict",
     "predict_on_cluster",
     "read_header",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -25,12 +25,13 @@ _Config = TypeVar("_Config", bound=Any)
 Mask = Literal["none", "foreground", "background", "both"]
 
 
-def with_settings(config: _Config, settings: Mapping[str, Any]) -> _Config:
+def with_settings(config: _Config, settings: Mapping[str, Any], at: str = "") -> _Config:
     """A configuration with some settings changed.
 
     Args:
         config: The dataclass.
         settings: New values by name; of a part of a recipe a mapping of what changes in it.
+        at: What stands before a name in messages.
 
     Raises:
         UsageError: If a setting does not exist or fit.
@@ -40,23 +41,18 @@ def with_settings(config: _Config, settings: Mapping[str, Any]) -> _Config:
         >>> with_settings(recipe, {"seed": 7, "optim": {"lr": 1e-4}}).optim.lr
         0.0001
     """
-    return replace(config, **dict(_new_values(config, settings, "")))
-
-
-def _new_values(config: Any, settings: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:
     known = {field.name: getattr(config, field.name) for field in fields(config)}
+    new = dict(settings)
     for name, value in settings.items():
         if name not in known:
-            parts = [key for key, part in known.items() if is_dataclass(part)]
-            holds = [key for key in parts if name in vars(known[key])]
+            holds = [key for key, part in known.items() if name in getattr(part, "__dict__", ())]
             hint = f"It belongs to {holds[0]}: {holds[0]}={{{name!r}: ...}}" if holds else ""
             raise UsageError(
                 f"there is no setting {at}{name}. {hint or did_you_mean(name, list(known))}"
             )
-        part = known[name]
-        if is_dataclass(part) and not isinstance(part, type) and isinstance(value, Mapping):
-            value = replace(part, **dict(_new_values(part, value, f"{name}.")))
-        yield name, value
+        if is_dataclass(known[name]) and isinstance(value, Mapping):
+            new[name] = with_settings(known[name], value, f"{name}.")
+    return replace(config, **new)
 
 
 def _check_choices(config: object) -> None:
@@ -86,8 +82,7 @@ class ModelConfig:
     stride: PredictionStride = 8
     """Prediction stride: 32 has no skip, 16 adds pool4's, 8 also pool3's (FCN-32s, 16s, 8s)."""
     num_classes: int = 21
-    """Classes, background included; where the data set has a classes.json, its number of them;
-    where its labels are named and this is not, theirs."""
+    """Classes, background included; where the data set has a classes.json, its number of them."""
     in_channels: int = 3
     """Input channels; more than 3 start as the mean of the colour filters."""
     geometry: Geometry = "same"
@@ -310,8 +305,8 @@ class Recipe:
     backbone_weights: str = "auto"
     """ImageNet weights: auto, or a file (.safetensors, .pth, .caffemodel)."""
     partial_weights: bool = False
-    """Take weights that lack layers of the backbone (VGG16's fc6 and fc7, nine tenths of it), which
-    then start at random; without it, such a file is refused."""
+    """Take ImageNet weights that lack layers of the backbone (VGG16's fc6 and fc7, nine tenths of
+    it), which then start at random; without it, such a file is refused."""
     tensorboard: bool = False
     """Also write TensorBoard events into the run folder; pip install "fullyconv[track]"."""
     licence: str = "not stated"

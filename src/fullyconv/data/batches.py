@@ -19,7 +19,8 @@ from fullyconv.config import Damaged
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.folder import FolderDataset
 from fullyconv.errors import FullyConvError, UsageError
-from fullyconv.preprocess import Preprocess
+from fullyconv.labels import Ids
+from fullyconv.preprocess import Pixels, Preprocess
 
 Draw = tuple[int, int, int]  # iteration, position in the batch, index into the data set
 
@@ -122,12 +123,12 @@ class _Varied(Dataset[_Drawn | FullyConvError]):
                     return error
         rng = np.random.default_rng((self.seed, iteration, position))
         image, target = self.augmentation(sample.image, sample.target, rng)
-        return _Drawn(
-            torch.from_numpy(self.preprocess(image)),
-            torch.from_numpy(target.astype(np.int64)),
-            sample.name,
-            problems,
-        )
+        return _Drawn(*to_tensors(image, target, self.preprocess), sample.name, problems)
+
+
+def to_tensors(image: Pixels, target: Ids, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
+    """A picture as the network takes it, and its labels as the loss takes them."""
+    return torch.from_numpy(preprocess(image)), torch.from_numpy(target.astype(np.int64))
 
 
 def _collate(samples: list[_Drawn | FullyConvError]) -> Batch | FullyConvError:

@@ -179,7 +179,10 @@ def fit_classes(recipe: Recipe, labels: LabelSpace, heads: Mapping[str, LabelSpa
 
 def _root(data: DataConfig) -> Path:
     if data.root is None:
-        raise UsageError("no data set folder is given; name it with --data.root FOLDER")
+        raise UsageError(
+            "no data set folder is given; name it with --data.root FOLDER (in Python "
+            'fullyconv.recipe(name, data={"root": FOLDER}))'
+        )
     return data.root
 
 

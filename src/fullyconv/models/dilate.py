@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import singledispatch
 from typing import overload
 
 from torch import fx, nn
@@ -51,8 +51,8 @@ def dilate(model: FCN | Backbone, stride: int) -> FCN | PaddedBackbone:
         where their cells lie now.
 
     Raises:
-        UsageError: If the network has no such stride, a layer that runs several times or an
-            unusual average pooling would have to be dilated, or its upsampling was learned, for
+        UsageError: If the stride does not divide the network's, a layer that runs several times or
+            an unusual average pooling would have to be dilated, or its upsampling was learned, for
             which there are no weights at another stride.
 
     Example:
@@ -62,22 +62,32 @@ def dilate(model: FCN | Backbone, stride: int) -> FCN | PaddedBackbone:
     """
     if isinstance(model, FCN):
         return _fcn(model, stride)
+    check_stride(model, stride)
+    _check_once(model)
     backbone = deepcopy(model)
-    _check_once(backbone)
-    pace = _Pace(Fraction(1), 1, stride)
+    pace = _Pace(stride=1, rate=1, goal=stride)
     for stage in backbone.stages.values():
         _, pace = _dilated(stage, pace)
-    if pace.stride != stride:
-        raise UsageError(
-            f"the stride is {stride}; this network's is {pace.stride * pace.rate}, which can be "
-            "lowered to what its layers' strides multiply to"
-        )
     stages = {int(tap): stage for tap, stage in backbone.stages.items()}
     classifier = getattr(backbone, "classifier", None)
     if classifier is not None:
         _dilated(classifier, pace)
     made = PaddedBackbone(stages, backbone.channels, backbone.geometry, classifier)  # type: ignore[arg-type]
     return made.train(model.training)
+
+
+def check_stride(backbone: Backbone, stride: int) -> None:
+    """Refuse a stride that a network cannot be brought to; all of ours are powers of two.
+
+    Raises:
+        UsageError: If it does not divide that of the coarsest features.
+    """
+    coarsest = int(backbone.maps[max(backbone.maps)].stride)
+    if stride < 1 or coarsest % stride:
+        divisors = ", ".join(str(d) for d in range(1, coarsest + 1) if coarsest % d == 0)
+        raise UsageError(
+            f"the stride is {stride}; it must divide the network's {coarsest}: one of {divisors}"
+        )
 
 
 def _fcn(model: FCN, stride: int) -> FCN:
@@ -94,51 +104,15 @@ def _fcn(model: FCN, stride: int) -> FCN:
     return dilated.train(model.training)
 
 
-@dataclass(frozen=True)
-class _Pace:
-    """How far the layers up to here have been changed.
-
-    Attributes:
-        stride: Of the map here, as it is now.
-        rate: How many times finer than it was.
-        goal: The stride to stop at.
-    """
-
-    stride: Fraction
-    rate: int
-    goal: int
-
-    def behind(self, stride: int) -> tuple[int, _Pace]:
-        """The stride that a layer keeps, and the pace behind it."""
-        kept = stride
-        while self.stride * kept > self.goal and kept > 1:
-            kept = next(n for n in range(kept - 1, 0, -1) if stride % n == 0)
-        return kept, _Pace(self.stride * kept, self.rate * stride // kept, self.goal)
-
-
-def _dilated(layer: nn.Module, pace: _Pace) -> tuple[nn.Module, _Pace]:
-    """A layer, or several, changed in place where that suffices."""
-    if isinstance(layer, Parallel):
-        (pace,) = {_dilated(branch, pace)[1] for branch in layer.values()}
-    elif isinstance(layer, nn.Sequential):
-        for name, part in layer.named_children():
-            part, pace = _dilated(part, pace)
-            setattr(layer, name, part)
-    elif isinstance(layer, Traced):
-        pace = _dilated_graph(layer, pace)
-    elif isinstance(layer, DilatedAverage):  # of a network that was dilated before
-        kept, behind = pace.behind(layer.stride)
-        layer.stride, layer.rate = kept, layer.rate * pace.rate
-        layer.padding = (layer.padding[0] * pace.rate, layer.padding[1] * pace.rate)
-        pace = behind
-    elif isinstance(layer, LocalAverage):
-        layer.size = (layer.size[0] * pace.rate, layer.size[1] * pace.rate)
-    elif isinstance(layer, nn.ZeroPad2d):
-        left, right, top, bottom = (side * pace.rate for side in layer.padding)
-        layer.padding = (left, right, top, bottom)
-    elif isinstance(layer, Window):
-        return _dilated_window(layer, pace)
-    return layer, pace
+# Layers that would have to be changed for the place at which they run.
+_MOVING = (
+    nn.Conv2d,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.ZeroPad2d,
+    LocalAverage,
+    DilatedAverage,
+)
 
 
 def _check_once(backbone: Backbone) -> None:
@@ -165,62 +139,146 @@ def _runs(layer: nn.Module) -> Iterator[nn.Module]:
         yield layer
 
 
-def _dilated_graph(layer: Traced, pace: _Pace) -> _Pace:
+@dataclass(frozen=True)
+class _Pace:
+    """How far the layers up to some place have been changed.
+
+    Attributes:
+        stride: Pixels between the cells there, as they are now.
+        rate: How many times finer the map there is than it was: how far the windows of the layers
+            behind must be spread.
+        goal: The stride at which layers cease to stride.
+    """
+
+    stride: int
+    rate: int
+    goal: int
+
+    def behind(self, stride: int) -> tuple[int, _Pace]:
+        """What a layer keeps of its stride, which is the most that the goal allows; the pace then.
+
+        Example:
+            >>> _Pace(stride=4, rate=1, goal=8).behind(4)
+            (2, _Pace(stride=8, rate=2, goal=8))
+        """
+        divisors = [n for n in range(1, stride + 1) if stride % n == 0]
+        kept = max((n for n in divisors if self.stride * n <= self.goal), default=1)
+        return kept, _Pace(self.stride * kept, self.rate * stride // kept, self.goal)
+
+
+# For each kind of layer, or of several: what takes its place, which often is the layer itself, its
+# settings changed; and the pace behind it. Branches that are joined reach one pace, and where their
+# cells lie is derived anew for the network that is made of them.
+
+
+@singledispatch
+def _dilated(layer: nn.Module, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    """A layer that moves nothing."""
+    return layer, pace
+
+
+@_dilated.register
+def _(layers: nn.Sequential, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    for name in layers._modules:
+        pace = _replace(layers, name, pace)
+    return layers, pace
+
+
+@_dilated.register
+def _(branches: Parallel, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    behind, *_ = [_replace(branches, name, pace) for name in branches]
+    return branches, behind
+
+
+@_dilated.register
+def _(piece: Traced, pace: _Pace) -> tuple[nn.Module, _Pace]:
     paces: dict[fx.Node, _Pace] = {}
-    for node in layer.body.graph.nodes:
-        given = {paces[source] for source in node.all_input_nodes if source in paces}
+    for node in piece.body.graph.nodes:
+        given = [paces[source] for source in node.all_input_nodes if source in paces]
         if node.op == "placeholder" and not paces:
             paces[node] = pace
+        elif given and node.op == "call_module":
+            paces[node] = _replace(piece.body, str(node.target), given[0])
         elif given:
-            (paces[node],) = given
-            name = str(node.target)
-            if node.op == "call_module" and isinstance(layer.body.get_submodule(name), _MOVING):
-                new, paces[node] = _dilated(layer.body.get_submodule(name), paces[node])
-                parent, _, leaf = name.rpartition(".")
-                setattr(layer.body.get_submodule(parent), leaf, new)
-    return paces[node]
+            paces[node] = given[0]
+    return piece, paces[node]
 
 
-_MOVING = (
-    nn.Conv2d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.ZeroPad2d,
-    LocalAverage,
-    DilatedAverage,
-)
+def _replace(network: nn.Module, name: str, pace: _Pace) -> _Pace:
+    """Put what takes a layer's place there; returns the pace behind it."""
+    layer, behind = _dilated(network.get_submodule(name), pace)
+    parent, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, layer)
+    return behind
 
 
-def _dilated_window(layer: Window, pace: _Pace) -> tuple[nn.Module, _Pace]:
-    across, down = _pair(layer.stride)
-    if across != down:
-        raise UsageError(
-            f"a layer strides by {across} and {down}; only one for both can be lowered"
-        )
-    kept, behind = pace.behind(across)
-    if isinstance(layer, nn.AvgPool2d) and pace.rate > 1:
-        padded = any(window(layer, axis)[2] != (0, 0) for axis in (0, 1))
-        if layer.divisor_override or (padded and not layer.count_include_pad):
-            raise UsageError(
-                "an average pooling that does not count what it pads, or divides by a number of "
-                f"its own, lies behind stride {pace.goal}; such have no dilation here"
-            )
-        return DilatedAverage(layer, kept, pace.rate), behind
-    layer.stride = (kept, kept)
-    if not isinstance(layer, nn.AvgPool2d):
-        rows, columns = _pair(layer.dilation)
-        layer.dilation = (rows * pace.rate, columns * pace.rate)
-        if not isinstance(layer.padding, str):
-            rows, columns = _pair(layer.padding)
-            layer.padding = (rows * pace.rate, columns * pace.rate)
-    if isinstance(layer, nn.MaxPool2d) and pace.rate > 1:
-        return DilatedMaxPool2d(
-            layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-            ceil_mode=layer.ceil_mode,
-        ), behind  # fmt: skip
+@_dilated.register
+def _(layer: nn.ZeroPad2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    left, right, top, bottom = (side * pace.rate for side in layer.padding)
+    layer.padding = (left, right, top, bottom)
+    return layer, pace
+
+
+@_dilated.register
+def _(layer: LocalAverage, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    layer.size = _times(layer.size, pace.rate)
+    return layer, pace
+
+
+@_dilated.register
+def _(layer: nn.Conv2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    kept, behind = pace.behind(_stride(layer))
+    layer.stride, layer.dilation = (kept, kept), _times(layer.dilation, pace.rate)
+    if not isinstance(layer.padding, str):
+        layer.padding = _times(layer.padding, pace.rate)
     return layer, behind
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+@_dilated.register
+def _(layer: nn.MaxPool2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    kept, behind = pace.behind(_stride(layer))
+    if pace.rate == 1:
+        layer.stride = (kept, kept)
+        return layer, behind
+    padding, dilation = _times(layer.padding, pace.rate), _times(layer.dilation, pace.rate)
+    ceil_mode = layer.ceil_mode
+    return DilatedMaxPool2d(layer.kernel_size, kept, padding, dilation, ceil_mode=ceil_mode), behind
+
+
+@_dilated.register
+def _(layer: nn.AvgPool2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    kept, behind = pace.behind(_stride(layer))
+    if pace.rate == 1:
+        layer.stride = (kept, kept)
+        return layer, behind
+    padded = any(window(layer, axis)[2] != (0, 0) for axis in (0, 1))
+    if layer.divisor_override or (padded and not layer.count_include_pad):
+        raise UsageError(
+            "an average pooling that does not count what it pads, or divides by a number of its "
+            f"own, lies behind stride {pace.goal}; such have no dilation here"
+        )
+    return DilatedAverage(layer, kept, pace.rate), behind
+
+
+@_dilated.register
+def _(layer: DilatedAverage, pace: _Pace) -> tuple[nn.Module, _Pace]:
+    """Of a network that was dilated before."""
+    kept, behind = pace.behind(layer.stride)
+    layer.stride, layer.rate = kept, layer.rate * pace.rate
+    layer.padding = _times(layer.padding, pace.rate)
+    return layer, behind
+
+
+def _stride(layer: Window) -> int:
+    down, across = _times(layer.stride, 1)
+    if down != across:
+        raise UsageError(
+            f"a layer strides by {down} and {across}; only one for both can be lowered"
+        )
+    return down
+
+
+def _times(value: int | tuple[int, ...], factor: int) -> tuple[int, int]:
+    """A setting of rows and columns, a number for both or one each, times a factor."""
     rows, columns = (value, value) if isinstance(value, int) else value
-    return rows, columns
+    return rows * factor, columns * factor

@@ -14,7 +14,7 @@ from fullyconv.data.sources import CLASSES, classes_file, read_label_space
 from fullyconv.errors import FullyConvError
 from fullyconv.images import IMAGE_SUFFIXES, opened, read_labels
 from fullyconv.labels import LABEL_SPACES, LabelSpace, refuse_other_classes
-from fullyconv.prediction.journal import LINES
+from fullyconv.prediction.photos import LINES
 from fullyconv.serve.view_folder import File, Folder, Item
 
 _MASK = "-mask.png"  # what fcn predict puts behind the name of the picture

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fullyconv.errors import UsageError
 from fullyconv.models.backbones import Backbone, build_backbone
-from fullyconv.models.dilate import dilate
+from fullyconv.models.dilate import check_stride, dilate
 from fullyconv.study.result import Row, Study
 
 _TAP = 32  # the deepest features
@@ -36,12 +36,8 @@ def stitch_shifts(backbone: Backbone, images: Tensor, stride: int) -> Tensor:
     Raises:
         UsageError: If the stride does not divide the network's: the runs would not interlace.
     """
+    check_stride(backbone, stride)
     coarse = int(backbone.maps[_TAP].stride)
-    if stride < 1 or coarse % stride:
-        divisors = ", ".join(str(d) for d in range(1, coarse + 1) if coarse % d == 0)
-        raise UsageError(
-            f"the stride is {stride}; it must divide the network's {coarse}: one of {divisors}"
-        )
     shifts = range(0, coarse, stride)
     runs = {(y, x): backbone(images[..., y:, x:])[_TAP] for y, x in product(shifts, shifts)}
     height, width = (min(run.shape[d] for run in runs.values()) for d in (2, 3))
