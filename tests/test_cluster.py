@@ -247,7 +247,7 @@ def test_the_model_travels(
     assert isinstance(worker.open(files), dict)
     folder = tmp_path / "net"
     folder.mkdir()
-    for name in ("net.xml", "net.bin", "other"):
+    for name in ("net.xml", "net.bin", "fullyconv.json"):
         (folder / name).write_text(name)
     assert list(workers.files_of(folder / "net.xml")) == ["net.xml", "net.bin"]
     assert len(workers.files_of(folder)) == 3

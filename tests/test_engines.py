@@ -236,9 +236,9 @@ def test_engines_and_files_that_do_not_go_together(tmp_path: Path) -> None:
     (tmp_path / "x.pt2").touch()
     with pytest.raises(FullyConvError, match=r"opens no .pt2 file, since such files may hold pick"):
         open_runtime(tmp_path / "x.pt2")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "net.ncnn").mkdir()
     with pytest.raises(UsageError, match="no engine that opens it has this precision"):
-        open_runtime(tmp_path / "folder", "auto", "bfloat16")
+        open_runtime(tmp_path / "net.ncnn", "auto", "bfloat16")
 
 
 def only_onnx(name: str) -> object:
