@@ -19,17 +19,8 @@ from fullyconv.checkpoint import Header, save_model
 from fullyconv.config import Recipe
 from fullyconv.data.batches import Batch, training_batches
 from fullyconv.data.check.early import decode_pictures
-from fullyconv.data.masking import Masking
 from fullyconv.data.prepare.ready import ready
-from fullyconv.data.sources import (
-    augmentation,
-    fit_channels,
-    fit_classes,
-    head_spaces,
-    label_space,
-    open_datasets,
-    preprocess,
-)
+from fullyconv.data.sources import augmentation, open_recipe
 from fullyconv.data.statistics import class_weights, count_classes
 from fullyconv.errors import FullyConvError, StoppedError
 from fullyconv.files import write_bytes
@@ -122,9 +113,10 @@ class _Run:
         with this_process().main_process_first():
             say = tqdm.write if this_process().is_main_process else _say_nothing
             recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))
-        self.labels = label_space(recipe.data)
-        self.heads = head_spaces(recipe.data, recipe.model.heads)
-        recipe = fit_classes(recipe, self.labels, self.heads)
+        opened = open_recipe(recipe)
+        recipe, self.labels, self.heads = opened.recipe, opened.labels, opened.heads
+        self.preprocess = opened.preprocess
+        self.training_set, self.validation_set = opened.training, opened.validation
         if on_cpu():
             keep_freed_memory()
         # the learner itself sends batch norm's statistics round, before they are used
@@ -140,18 +132,11 @@ class _Run:
         if recipe.optim.precision == "auto":  # settled now, so that the run says what it did
             precision = fastest_precision(self.accelerator.device)
             recipe = replace(recipe, optim=replace(recipe.optim, precision=precision))
-        self.preprocess = preprocess(recipe)
-        recipe = fit_channels(recipe, self.preprocess)
-        data = recipe.data
-        masking = Masking.of(data.mask, data.foreground, self.labels, self.preprocess)
-        self.training_set, self.validation_set = open_datasets(
-            data, self.labels, self.heads, masking
-        )
         optim = recipe.optim.for_pictures(len(self.training_set))
         self.recipe = recipe = replace(recipe, optim=optim)
         self.weights = self._class_weights()
         self.void = self.training_set.ignore_index
-        if data.damaged == "stop" and not resume:
+        if recipe.data.damaged == "stop" and not resume:
             self._decode_pictures()
         torch.manual_seed(recipe.seed)
         model = create_model(recipe.model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -15,20 +14,9 @@ from fullyconv.config import Recipe
 from fullyconv.data.augment import Augmentation
 from fullyconv.data.batches import to_tensors
 from fullyconv.data.folder import FolderDataset
-from fullyconv.data.masking import Masking
 from fullyconv.data.prepare.ready import ready
-from fullyconv.data.sources import (
-    augmentation,
-    fit_channels,
-    fit_classes,
-    head_spaces,
-    label_space,
-    open_datasets,
-    preprocess,
-)
+from fullyconv.data.sources import Opened, augmentation, open_recipe
 from fullyconv.errors import UsageError
-from fullyconv.labels import LabelSpace
-from fullyconv.preprocess import Preprocess
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
@@ -41,12 +29,9 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
     DataLoader draw differently.
 
     Args:
-        recipe: Of the training run.
-        files: The pictures and labels on disk.
+        opened: The data of a recipe.
+        files: Those to train on, or those to score.
         varied: How they are varied; None for not at all.
-        labels: What the ids in the label files mean.
-        heads: Label spaces of the further heads.
-        preprocess: From pixels to the network's input units.
 
     Attributes:
         recipe: The recipe, whose network has as many classes and channels as the data.
@@ -56,16 +41,9 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         names: File names without their suffixes.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        files: FolderDataset,
-        varied: Augmentation | None,
-        labels: LabelSpace,
-        heads: Mapping[str, LabelSpace],
-        preprocess: Preprocess,
-    ) -> None:
-        self.recipe, self.labels, self.heads, self.preprocess = recipe, labels, heads, preprocess
+    def __init__(self, opened: Opened, files: FolderDataset, varied: Augmentation | None) -> None:
+        self.recipe, self.labels, self.heads = opened.recipe, opened.labels, opened.heads
+        self.preprocess = opened.preprocess
         self.names = [of.name for of in files.files]
         self._files, self._varied = files, varied
 
@@ -101,15 +79,8 @@ def open_dataset(recipe: Recipe, split: Literal["train", "val"] = "train") -> Pi
             "recipe name"
         )
     recipe = replace(recipe, data=ready(recipe.data, print))
-    labels = label_space(recipe.data)
-    heads = head_spaces(recipe.data, recipe.model.heads)
-    recipe = fit_classes(recipe, labels, heads)
-    chosen = preprocess(recipe)
-    recipe = fit_channels(recipe, chosen)
-    data = recipe.data
-    masking = Masking.of(data.mask, data.foreground, labels, chosen)
-    training, validation = open_datasets(data, labels, heads, masking)
+    opened = open_recipe(recipe)
     if split == "train":
-        return Pictures(recipe, training, augmentation(data), labels, heads, chosen)
-    assert validation is not None
-    return Pictures(recipe, validation, None, labels, heads, chosen)
+        return Pictures(opened, opened.training, augmentation(recipe.data))
+    assert opened.validation is not None
+    return Pictures(opened, opened.validation, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fullyconv.bands import read_bands
@@ -184,6 +184,44 @@ def _root(data: DataConfig) -> Path:
             'fullyconv.recipe(name, data={"root": FOLDER}))'
         )
     return data.root
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The data of a recipe.
+
+    Attributes:
+        recipe: The recipe, whose network has as many classes and channels as the data.
+        labels: What the ids in the label files mean.
+        heads: Label spaces of the further heads.
+        preprocess: From pixels to the network's input units.
+        training: The pictures to train on.
+        validation: Those to score, if any.
+    """
+
+    recipe: Recipe
+    labels: LabelSpace
+    heads: dict[str, LabelSpace]
+    preprocess: Preprocess
+    training: FolderDataset
+    validation: FolderDataset | None
+
+
+def open_recipe(recipe: Recipe) -> Opened:
+    """Open the data of a recipe, and fit its network to them.
+
+    Raises:
+        UsageError: If its settings do not fit the data.
+        FullyConvError: If a folder or file is not as expected, or pictures are in both splits.
+    """
+    labels = label_space(recipe.data)
+    heads = head_spaces(recipe.data, recipe.model.heads)
+    recipe = fit_classes(recipe, labels, heads)
+    chosen = preprocess(recipe)
+    recipe = fit_channels(recipe, chosen)
+    data = recipe.data
+    masking = Masking.of(data.mask, data.foreground, labels, chosen)
+    return Opened(recipe, labels, heads, chosen, *open_datasets(data, labels, heads, masking))
 
 
 def open_datasets(
