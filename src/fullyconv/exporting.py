@@ -18,6 +18,7 @@ from fullyconv.checkpoint import Header, load_model, model_path, read_header
 from fullyconv.errors import FullyConvError, UsageError, did_you_mean
 from fullyconv.extras import optional
 from fullyconv.models.fast.stages import Stages
+from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.prediction.photos import list_photos
 from fullyconv.preprocess import Preprocess
 from fullyconv.quantizing import Change, Pictures, quantize
@@ -117,7 +118,7 @@ def export(
         )
     source = model_path(model)
     beside = source.with_suffix(_SUFFIXES[to])
-    target = Path(out or (beside if source == Path(model) else beside.name))
+    target = Path(out or (beside.name if str(model) in SHIPPED_MODELS else beside))
     if target.suffix != _SUFFIXES[to]:
         raise UsageError(f"{target}: a file for {to} ends in {_SUFFIXES[to]}")
     header = read_header(source)
