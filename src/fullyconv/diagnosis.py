@@ -94,7 +94,7 @@ def _packages(required: list[str]) -> tuple[dict[str, str], dict[str, str], list
     """Needed packages with their versions; optional ones by extra; what is wrong with the needed.
 
     Args:
-        required: As in the package's metadata: ``torch>=2.4``, ``av>=14; extra == "video"``.
+        required: As in the package's metadata: ``torch>=2.9``, ``av>=14; extra == "video"``.
     """
     from packaging.requirements import Requirement  # accelerate brings it
 
