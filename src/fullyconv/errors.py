@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FullyConvError(Exception):
     """Something given from outside is wrong; the message says what, and what to do.
@@ -17,6 +19,11 @@ class UsageError(FullyConvError):
 
 class StoppedError(FullyConvError):
     """Ctrl-C: says what is done and kept; the command exits with status 130."""
+
+
+def shortened(names: Sequence[object], most: int = 5) -> str:
+    """The first few of many names."""
+    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def did_you_mean(given: str, known: list[str], otherwise: str = "") -> str:

@@ -21,6 +21,7 @@ from fullyconv.models.fast.stages import Stages
 from fullyconv.networks import SHIPPED_MODELS
 from fullyconv.prediction.photos import list_photos
 from fullyconv.preprocess import Preprocess
+from fullyconv.progress import say_nothing
 from fullyconv.quantizing import Change, Pictures, quantize
 from fullyconv.runtimes.open import open_runtime
 from fullyconv.runtimes.torch import TorchRuntime
@@ -110,7 +111,7 @@ def export(
             written, or does not say what the network says.
     """
     _check_request(to, precision, size, calibrate)
-    say = say or _say_nothing
+    say = say or say_nothing
     if size is not None and verify_on is not None:
         raise UsageError(
             "a file for pictures of one size is checked on noise of that size; leave out the "
@@ -137,10 +138,6 @@ def export(
     if precision == "float32" and _is_half(source):
         note = "\n".join(filter(None, (note, _twice(to))))
     return Export(tuple(files), tuple(checks), bound, change, note)
-
-
-def _say_nothing(text: str) -> None:
-    """For who does not want to be told."""
 
 
 def _is_half(checkpoint: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean, shortened
 
 IGNORE_INDEX = 255
 """Void: the label that no loss and no metric counts, in every target of up to 255 classes."""
@@ -268,11 +268,7 @@ def difference(known: Sequence[str], other: Sequence[str]) -> str:
         "without": [name for name in known if name not in other],
         "with": [name for name in other if name not in known],
     }
-    said = [
-        f"{side} {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-        for side, names in sides.items()
-        if names
-    ]
+    said = [f"{side} {shortened(names)}" for side, names in sides.items() if names]
     return ", ".join(said) or "in another order"
 
 

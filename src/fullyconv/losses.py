@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fullyconv.errors import shortened
 from fullyconv.labels import IGNORE_INDEX, void_index
 
 
@@ -83,14 +84,10 @@ def cross_entropy(
 def _no_class(target: Tensor, classes: int, ignore_index: int) -> str:
     no_class = (target < 0) | (target >= classes)
     wrong = sorted({*target[no_class & (target != ignore_index)].tolist()})
-    ids = ", ".join(map(str, wrong[:_NAMED])) + (", ..." if len(wrong) > _NAMED else "")
     return (
-        f"target holds {ids}, but there are {classes} classes, whose ids are 0 to {classes - 1}; "
-        f"pixels of no class have the id {ignore_index}"
+        f"target holds {shortened(wrong)}, but there are {classes} classes, whose ids are 0 to "
+        f"{classes - 1}; pixels of no class have the id {ignore_index}"
     )
-
-
-_NAMED = 5  # ids that a message names
 
 
 def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:

@@ -42,3 +42,7 @@ def _is_without_a_window(terminal: TextIO) -> bool:
         return 0 in os.get_terminal_size(terminal.fileno())
     except OSError:  # no file of this process
         return False
+
+
+def say_nothing(text: str) -> None:
+    """For who does not want to be told, and for processes that are not the first one."""

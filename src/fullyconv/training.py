@@ -32,7 +32,7 @@ from fullyconv.networks import preprocess_for
 from fullyconv.optim import lr_factor
 from fullyconv.pretrained import imagenet, start
 from fullyconv.processes import on_cpu, this_process
-from fullyconv.progress import progress_bar
+from fullyconv.progress import progress_bar, say_nothing
 from fullyconv.recipes import recipe as named_recipe
 from fullyconv.report.runs import write_report
 from fullyconv.run_folder import RunFolder
@@ -111,7 +111,7 @@ class _Run:
         has_data = recipe.data.root is not None
         found = imagenet(recipe) if has_data and not resume else None
         with this_process().main_process_first():
-            say = tqdm.write if this_process().is_main_process else _say_nothing
+            say = tqdm.write if this_process().is_main_process else say_nothing
             recipe = replace(recipe, data=ready(recipe.data, say, progress=progress))
         opened = open_recipe(recipe)
         recipe, self.labels, self.heads = opened.recipe, opened.labels, opened.heads
@@ -376,7 +376,3 @@ class _Run:
             self.folder.rewind(logs)
         steps = self.recipe.optim.max_iters
         self.say(f"{self.folder.path}: goes on after step {self.iteration} of {steps}")
-
-
-def _say_nothing(text: str) -> None:
-    """What a process says that is not the first one."""

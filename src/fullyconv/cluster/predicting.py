@@ -25,6 +25,7 @@ from fullyconv.prediction.augmented import parse_scales
 from fullyconv.prediction.journal import Marks
 from fullyconv.prediction.photos import SUMMARY, Sources
 from fullyconv.prediction.prediction import parse_outputs
+from fullyconv.progress import say_nothing
 
 _LISTED = 1000  # failures that are held in memory; all are in failed.jsonl
 Say = Callable[[str], object]
@@ -100,7 +101,7 @@ def predict_on_cluster(
             be written.
         UsageError: If a setting does not exist, or ``out`` holds results of another model.
     """
-    options, say = options or ClusterOptions(), say or _silent
+    options, say = options or ClusterOptions(), say or say_nothing
     given = [sources] if isinstance(sources, str | os.PathLike) else sources
     names, place = [os.fspath(source) for source in given], whole_address(os.fspath(out))
     require("ray", "cluster", "for --engine ray")
@@ -138,10 +139,6 @@ def predict_on_cluster(
             manifest.begin()
             _run(pool, in_parts(todo(), options.part), outcome, manifest, tick)
     return outcome
-
-
-def _silent(_: str) -> None:
-    """For who does not want to be told."""
 
 
 def _about(task: Task) -> dict[str, Any]:

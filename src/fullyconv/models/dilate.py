@@ -234,30 +234,29 @@ def _(layer: nn.Conv2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
     return layer, behind
 
 
-@_dilated.register
-def _(layer: nn.MaxPool2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
+@_dilated.register(nn.MaxPool2d)
+@_dilated.register(nn.AvgPool2d)
+def _(layer: nn.MaxPool2d | nn.AvgPool2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
     kept, behind = pace.behind(_stride(layer))
-    if pace.rate == 1:
-        layer.stride = (kept, kept)
-        return layer, behind
-    padding, dilation = _times(layer.padding, pace.rate), _times(layer.dilation, pace.rate)
-    ceil_mode = layer.ceil_mode
-    return DilatedMaxPool2d(layer.kernel_size, kept, padding, dilation, ceil_mode=ceil_mode), behind
+    if pace.rate > 1:
+        return _spread(layer, kept, pace), behind
+    layer.stride = (kept, kept)
+    return layer, behind
 
 
-@_dilated.register
-def _(layer: nn.AvgPool2d, pace: _Pace) -> tuple[nn.Module, _Pace]:
-    kept, behind = pace.behind(_stride(layer))
-    if pace.rate == 1:
-        layer.stride = (kept, kept)
-        return layer, behind
+def _spread(layer: nn.MaxPool2d | nn.AvgPool2d, kept: int, pace: _Pace) -> nn.Module:
+    """A pooling whose window has gaps."""
+    if isinstance(layer, nn.MaxPool2d):
+        padding, dilation = _times(layer.padding, pace.rate), _times(layer.dilation, pace.rate)
+        ceil_mode = layer.ceil_mode
+        return DilatedMaxPool2d(layer.kernel_size, kept, padding, dilation, ceil_mode=ceil_mode)
     padded = any(window(layer, axis)[2] != (0, 0) for axis in (0, 1))
     if layer.divisor_override or (padded and not layer.count_include_pad):
         raise UsageError(
             "an average pooling that does not count what it pads, or divides by a number of its "
             f"own, lies behind stride {pace.goal}; such have no dilation here"
         )
-    return DilatedAverage(layer, kept, pace.rate), behind
+    return DilatedAverage(layer, kept, pace.rate)
 
 
 @_dilated.register

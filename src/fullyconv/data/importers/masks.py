@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from fullyconv.data.importers.colors import hexadecimal, number, packed, read_places, read_table
 from fullyconv.data.importers.found import Category, Export, Found, Importer
 from fullyconv.data.importers.source import Source, is_picture, split_of
-from fullyconv.data.prepare.plan import shortened
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, shortened
 from fullyconv.images import read_colors
 from fullyconv.labels import IGNORE_INDEX
 from fullyconv.progress import progress_bar

@@ -22,11 +22,11 @@ from fullyconv.data.importers.source import MARK, Source
 from fullyconv.data.parallel import in_parallel
 from fullyconv.data.prepare.archives import MAX_BYTES, is_archive, unpack
 from fullyconv.data.prepare.layout import draw, take_over, write_classes
-from fullyconv.data.prepare.plan import Drawn, shortened, stored
+from fullyconv.data.prepare.plan import Drawn, stored
 from fullyconv.data.prepare.report import Report
 from fullyconv.data.prepare.run import PROBLEMS, scratch
 from fullyconv.data.sources import CLASSES
-from fullyconv.errors import FullyConvError, UsageError
+from fullyconv.errors import FullyConvError, UsageError, shortened
 from fullyconv.files import write_json, write_text, write_whole
 from fullyconv.images import read_photo
 from fullyconv.labels import Ids, LabelSpace

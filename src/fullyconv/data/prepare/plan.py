@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullyconv.errors import FullyConvError
+from fullyconv.errors import FullyConvError, shortened
 from fullyconv.images import read_photo
 from fullyconv.labels import Color, Ids, LabelSpace
 
@@ -195,11 +195,6 @@ def without(
         gone = [name for name in names if name in held]
         left_out.append(f"{what}: {len(gone)} ({shortened(gone)})")
     return kept
-
-
-def shortened(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def checked_name(name: str, source: object) -> str:

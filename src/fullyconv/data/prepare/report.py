@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fullyconv.data.prepare.plan import shortened
+from fullyconv.errors import shortened
 
 _SHOWN = 8
 

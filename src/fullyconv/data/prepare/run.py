@@ -11,11 +11,11 @@ from pathlib import Path
 from fullyconv.data.parallel import in_parallel
 from fullyconv.data.prepare.archives import is_archive, unpack
 from fullyconv.data.prepare.layout import make, write_classes
-from fullyconv.data.prepare.plan import Item, Plan, Preparer, Request, shortened, stored
+from fullyconv.data.prepare.plan import Item, Plan, Preparer, Request, stored
 from fullyconv.data.prepare.registry import preparer as known_preparer
 from fullyconv.data.prepare.report import Report
 from fullyconv.data.sources import CLASSES
-from fullyconv.errors import FullyConvError, UsageError, did_you_mean
+from fullyconv.errors import FullyConvError, UsageError, did_you_mean, shortened
 from fullyconv.files import write_whole
 
 PathLike = str | os.PathLike[str]
